@@ -34,8 +34,8 @@ constexpr std::size_t kCount = std::size(kNames);
 // All but auroc, which the bootstrap does not need.
 std::vector<Estimate> values_after_auroc(std::span<const std::uint8_t> label,
                                          std::span<const double> probability,
-                                         double threshold) {
-  const Confusion c = confusion(label, probability, threshold);
+                                         std::span<const std::uint8_t> predicted) {
+  const Confusion c = confusion(label, predicted);
   const CalibrationFit fit = calibration_fit(label, probability);
   std::vector<Estimate> out = {average_precision(label, probability),
                                prevalence(c),
@@ -81,15 +81,27 @@ MetricSet evaluate_set(std::span<const std::uint8_t> label,
                        std::span<const double> probability,
                        double threshold,
                        const EvaluateOptions& options) {
+  std::vector<std::uint8_t> predicted;
+  predicted.reserve(probability.size());
+  for (const double p : probability) predicted.push_back(p >= threshold ? 1 : 0);
+  return evaluate_set(label, probability, predicted, threshold, options);
+}
+
+MetricSet evaluate_set(std::span<const std::uint8_t> label,
+                       std::span<const double> probability,
+                       std::span<const std::uint8_t> predicted,
+                       double threshold,
+                       const EvaluateOptions& options) {
   options.validate();
+  require_labels_and_probabilities(label, probability);
   MetricSet out;
-  out.confusion = confusion(label, probability, threshold);
+  out.confusion = confusion(label, predicted);
   out.threshold = threshold;
   out.n = out.confusion.n();
   out.positives = out.confusion.positives();
   out.negatives = out.confusion.negatives();
 
-  std::vector<Estimate> estimates = values_after_auroc(label, probability, threshold);
+  std::vector<Estimate> estimates = values_after_auroc(label, probability, predicted);
   if (options.bootstrap_repeats > 0 && out.n > 0) {
     BootstrapOptions draws;
     draws.repeats = options.bootstrap_repeats;
@@ -111,11 +123,14 @@ MetricSet evaluate_set(std::span<const std::uint8_t> label,
           std::vector<double> drawn_probability;
           drawn_label.reserve(rows.size());
           drawn_probability.reserve(rows.size());
+          std::vector<std::uint8_t> drawn_predicted;
+          drawn_predicted.reserve(rows.size());
           for (const std::size_t row : rows) {
             drawn_label.push_back(label[row]);
             drawn_probability.push_back(probability[row]);
+            drawn_predicted.push_back(predicted[row]);
           }
-          const auto drawn = values_after_auroc(drawn_label, drawn_probability, threshold);
+          const auto drawn = values_after_auroc(drawn_label, drawn_probability, drawn_predicted);
           for (std::size_t i = 0; i < drawn.size(); ++i) value[i] = drawn[i].value;
         },
         draws);

@@ -73,6 +73,15 @@ MetricSet evaluate_set(std::span<const std::uint8_t> label,
                        double threshold,
                        const EvaluateOptions& options = {});
 
+// The same where each patient was judged at a threshold of their own, as in cross-validation, where
+// every fold has one: `predicted` (n,) in {0, 1} is what the threshold metrics rest on, `threshold`
+// (their mean, say) is only carried along.
+MetricSet evaluate_set(std::span<const std::uint8_t> label,
+                       std::span<const double> probability,
+                       std::span<const std::uint8_t> predicted,
+                       double threshold,
+                       const EvaluateOptions& options = {});
+
 // The row of "always the majority class": everyone gets the same probability, the share of
 // positives, and is called by it at threshold 0.5 (positive at exactly 0.5). Print it beside every
 // model: an F1 below this row's says that the model does not know the disease better than a coin

@@ -246,5 +246,18 @@ TEST(PublishedRow, SaysWhatIsWrongWithTheRequest) {
   EXPECT_THROW(check_published_row(bad), Error);
 }
 
+// Four patients at thresholds of their own: only the second call's classes differ from p >= 0.5.
+TEST(EvaluateSet, TakesClassesThatWereJudgedAtThresholdsOfTheirOwn) {
+  const std::vector<std::uint8_t> label = {0, 0, 1, 1};
+  const std::vector<double> probability = {0.2, 0.6, 0.4, 0.9};
+  const std::vector<std::uint8_t> predicted = {0, 0, 1, 1};
+  const MetricSet at_half = evaluate_set(label, probability, 0.5);
+  const MetricSet own = evaluate_set(label, probability, predicted, 0.5);
+  EXPECT_DOUBLE_EQ(at_half.at("balanced_accuracy").value, 0.5);
+  EXPECT_DOUBLE_EQ(own.at("balanced_accuracy").value, 1.0);
+  EXPECT_DOUBLE_EQ(own.at("auroc").value, at_half.at("auroc").value);
+  EXPECT_DOUBLE_EQ(own.at("brier").value, at_half.at("brier").value);
+}
+
 }  // namespace
 }  // namespace med3d::stats
