@@ -224,6 +224,23 @@ Matrix<float> to_matrix(const Array& array, std::string_view what) {
   return out;
 }
 
+Matrix<float> features_among(std::span<const NamedArray> arrays, std::string_view source) {
+  const NamedArray* chosen = arrays.size() == 1 ? arrays.data() : nullptr;
+  std::string names;
+  for (const auto& named : arrays) {
+    if (named.name == "features") chosen = &named;
+    if (names.size() < 200) names += (names.empty() ? "" : ", ") + named.name;
+  }
+  if (chosen == nullptr) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("{}: {} arrays ({}), expected one or one named 'features'",
+                            source,
+                            arrays.size(),
+                            names));
+  }
+  return to_matrix(chosen->array, fmt::format("{}, array '{}'", source, chosen->name));
+}
+
 Array from_matrix(const Matrix<float>& matrix) {
   Array out;
   out.shape = {matrix.rows(), matrix.cols()};

@@ -53,6 +53,11 @@ std::vector<std::int64_t> as_i64(const Array& array, std::string_view what = "ar
 // the shape for a single number () and for what keeps three or more axes, and as as_f32 does.
 Matrix<float> to_matrix(const Array& array, std::string_view what = "array");
 
+// The feature matrix of a container of several arrays (npz, safetensors): its only array, or the
+// one named "features". Throws Error(kFormat) naming the arrays if neither is there, and as
+// to_matrix.
+Matrix<float> features_among(std::span<const NamedArray> arrays, std::string_view source);
+
 // An f32 array of shape (rows, cols).
 Array from_matrix(const Matrix<float>& matrix);
 

@@ -1,0 +1,656 @@
+#include "med3d/io/formats/hdf5.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <hdf5.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <mutex>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "med3d/core/error.h"
+#include "med3d/core/file.h"
+#include "med3d/core/limits.h"
+#include "med3d/core/text.h"
+#include "med3d/io/array.h"
+#include "med3d/io/features.h"
+
+namespace med3d {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::uint64_t kMaxAttributes = 256;
+constexpr std::uint64_t kMaxAttributeBytes = 64ULL << 10U;
+constexpr std::uint64_t kMaxMessageBytes = 4096;
+constexpr std::uint64_t kChildMemory = 512ULL << 20U;  // besides the arrays themselves
+constexpr rlim_t kChildCpuSeconds = 120;
+constexpr std::chrono::seconds kChildWallTime{600};
+// A dataset below this may be larger than what is stored for it by any factor.
+constexpr std::uint64_t kFreeInflation = 1ULL << 20U;
+
+// Held for every use of the library in this process and for every fork: a child made while another
+// thread is inside the library would inherit its lock and wait for it for ever. It also keeps a
+// child from inheriting the write end of another child's pipe, which would hide that one's death.
+std::mutex& hdf5_mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+class Handle {
+ public:
+  using Closer = herr_t (*)(hid_t);
+  Handle(hid_t id, Closer closer) : id_(id), closer_(closer) {}
+  Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), closer_(other.closer_) {}
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  Handle& operator=(Handle&&) = delete;
+  ~Handle() {
+    if (id_ >= 0) closer_(id_);
+  }
+  hid_t get() const { return id_; }
+  bool valid() const { return id_ >= 0; }
+  // Closes now and says whether that worked: data may be written as late as here.
+  bool close() { return closer_(std::exchange(id_, -1)) >= 0; }
+
+ private:
+  hid_t id_;
+  Closer closer_;
+};
+
+// Keeps the library from printing its errors; they are fetched by library_reason instead.
+class QuietErrors {
+ public:
+  QuietErrors() {
+    H5Eget_auto2(H5E_DEFAULT, &function_, &data_);
+    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  }
+  ~QuietErrors() { H5Eset_auto2(H5E_DEFAULT, function_, data_); }
+  QuietErrors(const QuietErrors&) = delete;
+  QuietErrors& operator=(const QuietErrors&) = delete;
+
+ private:
+  H5E_auto2_t function_ = nullptr;
+  void* data_ = nullptr;
+};
+
+// The innermost description on the library's error stack, safe to show.
+std::string library_reason() {
+  std::string out;
+  const auto first = [](unsigned n, const H5E_error2_t* error, void* data) -> herr_t {
+    if (n == 0 && error->desc != nullptr) *static_cast<std::string*>(data) = error->desc;
+    return 0;
+  };
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, first, &out);
+  if (out.size() > 200) out.resize(200);
+  for (char& c : out) {
+    if (c < 0x20 || c > 0x7E) c = '?';
+  }
+  return out.empty() ? "no reason given" : out;
+}
+
+[[noreturn]] void fail(const std::string& what) { throw Error(ErrorKind::kFormat, what); }
+[[noreturn]] void fail_library(const std::string& what) {
+  fail(fmt::format("{}: {}", what, library_reason()));
+}
+
+// ---- in the child -------------------------------------------------------------------------------
+
+struct Dataset {
+  Handle id;
+  std::vector<std::uint64_t> shape;
+  H5T_class_t type_class;
+};
+
+// Opens a dataset of the file's root if it is there. A soft link is refused like an external one:
+// no feature writer makes them, and both can point out of what was looked at.
+std::optional<Dataset> open_dataset(hid_t file, const char* name) {
+  const htri_t there = H5Lexists(file, name, H5P_DEFAULT);
+  if (there < 0) fail_library(fmt::format("'{}' cannot be looked up", name));
+  if (there == 0) return std::nullopt;
+  H5L_info_t link{};
+  if (H5Lget_info(file, name, &link, H5P_DEFAULT) < 0) {
+    fail_library(fmt::format("'{}' cannot be looked up", name));
+  }
+  if (link.type != H5L_TYPE_HARD) {
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("'{}' is a link to somewhere else, which is not followed", name));
+  }
+  Dataset out{{H5Dopen2(file, name, H5P_DEFAULT), H5Dclose}, {}, H5T_NO_CLASS};
+  if (!out.id.valid()) fail_library(fmt::format("'{}' is no readable dataset", name));
+
+  const Handle type(H5Dget_type(out.id.get()), H5Tclose);
+  out.type_class = type.valid() ? H5Tget_class(type.get()) : H5T_NO_CLASS;
+  if ((out.type_class != H5T_FLOAT && out.type_class != H5T_INTEGER) ||
+      H5Tget_size(type.get()) > 8) {
+    fail(fmt::format("'{}' does not hold numbers of at most 64 bits", name));
+  }
+  const Handle space(H5Dget_space(out.id.get()), H5Sclose);
+  if (!space.valid() || H5Sis_simple(space.get()) <= 0) {
+    fail(fmt::format("'{}' is no plain array", name));
+  }
+  const int rank = H5Sget_simple_extent_ndims(space.get());
+  if (rank < 0 || static_cast<std::uint64_t>(rank) > limits().tensor_dimensions) {
+    fail(fmt::format("'{}' has {} axes", name, rank));
+  }
+  std::vector<hsize_t> dims(static_cast<std::size_t>(rank));
+  if (rank > 0 && H5Sget_simple_extent_dims(space.get(), dims.data(), nullptr) < 0) {
+    fail_library(fmt::format("'{}' has no readable shape", name));
+  }
+  out.shape.assign(dims.begin(), dims.end());
+
+  // What is declared must be there: otherwise a few bytes could ask for gigabytes of fill values,
+  // and a file whose writer was killed would read as zeros.
+  const auto bytes = checked_array_bytes(
+      out.shape, H5Tget_size(type.get()) == 8 ? DType::kF64 : DType::kF32, name);
+  const Handle plan(H5Dget_create_plist(out.id.get()), H5Pclose);
+  if (!plan.valid()) fail_library(fmt::format("'{}' has no readable layout", name));
+  const H5D_layout_t layout = H5Pget_layout(plan.get());
+  if (layout == H5D_VIRTUAL || H5Pget_external_count(plan.get()) != 0) {
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("'{}' keeps its data in another file, which is not followed", name));
+  }
+  if (bytes == 0) return out;
+  const std::uint64_t stored = H5Dget_storage_size(out.id.get());
+  if (stored == 0) fail(fmt::format("'{}' was declared but never written", name));
+  if (bytes > kFreeInflation && bytes / limits().zip_ratio > stored) {
+    fail(fmt::format("'{}' would grow from {} to {} bytes, more than {} times",
+                     name,
+                     stored,
+                     bytes,
+                     limits().zip_ratio));
+  }
+  if (layout == H5D_CHUNKED) {
+    std::vector<hsize_t> chunk(dims.size());
+    if (H5Pget_chunk(plan.get(), rank, chunk.data()) != rank) {
+      fail_library(fmt::format("'{}' has no readable chunks", name));
+    }
+    std::uint64_t expected = 1;
+    for (std::size_t axis = 0; axis < dims.size(); ++axis) {
+      if (chunk[axis] == 0) fail(fmt::format("'{}' has chunks of no size", name));
+      expected = checked_multiply(
+          expected, dims[axis] / chunk[axis] + (dims[axis] % chunk[axis] != 0 ? 1 : 0), name);
+    }
+    hsize_t written = 0;
+    if (H5Dget_num_chunks(out.id.get(), space.get(), &written) < 0) {
+      fail_library(fmt::format("'{}' has no readable chunks", name));
+    }
+    if (written < expected) {
+      fail(fmt::format(
+          "'{}' holds {} of {} chunks, the rest was never written", name, written, expected));
+    }
+  }
+  return out;
+}
+
+void read_values(const Dataset& dataset, hid_t type, void* to, std::string_view name) {
+  if (H5Dread(dataset.id.get(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, to) < 0) {
+    fail_library(fmt::format("the data of '{}' cannot be read", name));
+  }
+}
+
+// Text and numbers as text; nothing for other types and for what is too long.
+std::optional<std::string> attribute_text(hid_t attribute) {
+  const Handle type(H5Aget_type(attribute), H5Tclose);
+  const Handle space(H5Aget_space(attribute), H5Sclose);
+  if (!type.valid() || !space.valid()) return std::nullopt;
+  const hssize_t points = H5Sget_simple_extent_npoints(space.get());
+  const bool scalar = H5Sget_simple_extent_type(space.get()) == H5S_SCALAR;
+  if (points < 1 || points > 64) return std::nullopt;
+  const auto count = static_cast<std::size_t>(points);
+  const H5T_class_t type_class = H5Tget_class(type.get());
+  std::vector<std::string> parts;
+  if (type_class == H5T_STRING) {
+    if (count != 1) return std::nullopt;
+    if (H5Tis_variable_str(type.get()) > 0) {
+      char* value = nullptr;
+      const Handle memory(H5Tcopy(H5T_C_S1), H5Tclose);
+      H5Tset_size(memory.get(), H5T_VARIABLE);
+      H5Tset_cset(memory.get(), H5Tget_cset(type.get()));
+      if (H5Aread(attribute, memory.get(), &value) < 0 || value == nullptr) return std::nullopt;
+      const std::size_t length = ::strnlen(value, kMaxAttributeBytes + 1);
+      if (length > kMaxAttributeBytes) return std::nullopt;
+      return std::string(value, length);  // the child ends soon: nothing frees `value`
+    }
+    const std::size_t size = H5Tget_size(type.get());
+    if (size == 0 || size > kMaxAttributeBytes) return std::nullopt;
+    std::string value(size, '\0');
+    if (H5Aread(attribute, type.get(), value.data()) < 0) return std::nullopt;
+    value.resize(::strnlen(value.data(), size));
+    return value;
+  }
+  if (type_class == H5T_INTEGER) {
+    std::vector<std::int64_t> values(count);
+    if (H5Aread(attribute, H5T_NATIVE_INT64, values.data()) < 0) return std::nullopt;
+    for (const auto value : values) parts.push_back(std::to_string(value));
+  } else if (type_class == H5T_FLOAT) {
+    std::vector<double> values(count);
+    if (H5Aread(attribute, H5T_NATIVE_DOUBLE, values.data()) < 0) return std::nullopt;
+    for (const auto value : values) parts.push_back(format_double(value));
+  } else {
+    return std::nullopt;
+  }
+  return scalar ? parts[0] : fmt::format("[{}]", join(parts, ", "));
+}
+
+// Returns whether the object has any attribute.
+bool read_attributes(hid_t object, const std::string& prefix, FeatureFile& out) {
+  H5O_info_t info{};
+  if (H5Oget_info2(object, &info, H5O_INFO_NUM_ATTRS) < 0) {
+    fail_library("the attributes cannot be read");
+  }
+  for (hsize_t i = 0; i < info.num_attrs && out.attributes.size() < kMaxAttributes; ++i) {
+    const Handle attribute(
+        H5Aopen_by_idx(object, ".", H5_INDEX_NAME, H5_ITER_INC, i, H5P_DEFAULT, H5P_DEFAULT),
+        H5Aclose);
+    if (!attribute.valid()) fail_library("an attribute cannot be read");
+    const ssize_t length = H5Aget_name(attribute.get(), 0, nullptr);
+    if (length < 0 || length > 1000) continue;
+    std::string name(static_cast<std::size_t>(length) + 1, '\0');
+    H5Aget_name(attribute.get(), name.size(), name.data());
+    name.resize(static_cast<std::size_t>(length));
+    if (auto text = attribute_text(attribute.get()))
+      out.attributes[prefix + name] = std::move(*text);
+  }
+  return info.num_attrs > 0;
+}
+
+FeatureFile read_in_child(const fs::path& path) {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  H5PLset_loading_state(0);  // a file may not name a plugin to load
+  const Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
+  if (!file.valid()) fail_library("not an HDF5 file, or a damaged one");
+
+  FeatureFile out;
+  const bool stamp = H5Lexists(file.get(), "features", H5P_DEFAULT) == 0;
+  const std::string name = stamp ? "feats" : "features";
+  const auto features = open_dataset(file.get(), name.c_str());
+  const auto coords = open_dataset(file.get(), "coords");
+  if (!features) {
+    fail(coords ? "no dataset 'features' or 'feats', only 'coords': tile positions without features"
+                : "no dataset 'features' or 'feats'");
+  }
+  std::vector<std::uint64_t> axes = features->shape;
+  if (axes.size() > 2) std::erase(axes, 1U);
+  if (axes.size() == 1) axes.insert(axes.begin(), 1);
+  if (axes.size() != 2) {
+    fail(fmt::format(
+        "'{}' has shape {}, expected (rows, features)", name, shape_text(features->shape)));
+  }
+  checked_array_bytes(axes, DType::kF32, name);
+  out.features = Matrix<float>(axes[0], axes[1]);
+  if (!out.features.empty()) {
+    read_values(*features, H5T_NATIVE_FLOAT, out.features.data(), name);
+  }
+  if (coords) {
+    const auto& shape = coords->shape;
+    if (shape.size() != 2 || shape[1] != 2 || shape[0] != out.features.rows()) {
+      fail(fmt::format("'coords' has shape {}, expected ({}, 2) for the {} rows of '{}'",
+                       shape_text(shape),
+                       out.features.rows(),
+                       out.features.rows(),
+                       name));
+    }
+    Matrix<std::int64_t> values(shape[0], 2);
+    if (!values.empty() && coords->type_class == H5T_INTEGER) {
+      read_values(*coords, H5T_NATIVE_INT64, values.data(), "coords");
+    } else if (!values.empty()) {
+      std::vector<double> fractions(values.size());
+      read_values(*coords, H5T_NATIVE_DOUBLE, fractions.data(), "coords");
+      for (std::size_t i = 0; i < fractions.size(); ++i) {
+        if (!(std::abs(fractions[i]) < 0x1p53)) {
+          fail(fmt::format("'coords' row {} is no position", i / 2));
+        }
+        values.data()[i] = std::llround(fractions[i]);
+      }
+    }
+    out.coords = std::move(values);
+  }
+  read_attributes(file.get(), "", out);
+  bool trident = read_attributes(features->id.get(), name + ".", out);
+  if (coords) trident = read_attributes(coords->id.get(), "coords.", out) || trident;
+  out.convention = stamp ? "stamp" : trident ? "trident" : "clam";
+  return out;
+}
+
+std::uint64_t address_space_bytes() {
+  std::uint64_t pages = 0;
+  if (std::FILE* statm = std::fopen("/proc/self/statm", "re")) {
+    unsigned long value = 0;
+    if (std::fscanf(statm, "%lu", &value) == 1) pages = value;
+    std::fclose(statm);
+  }
+  return pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+void set_limit(__rlimit_resource resource, rlim_t value) {
+  const struct rlimit limit { value, value };
+  ::setrlimit(resource, &limit);
+}
+
+// Gives up what reading does not need. `fd` is the pipe; the one returned replaces it.
+int confine(int fd, std::uint64_t file_bytes) {
+  // Handlers of the host program (a sanitizer's, a crash reporter's) would run in the child.
+  for (const int number :
+       {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGXCPU, SIGXFSZ, SIGPIPE, SIGTERM, SIGINT}) {
+    ::signal(number, SIG_DFL);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  set_limit(RLIMIT_CORE, 0);
+  set_limit(RLIMIT_FSIZE, 0);
+  set_limit(RLIMIT_CPU, kChildCpuSeconds);
+  // The parent may have mapped any amount (a GPU runtime reserves terabytes), so that is added to.
+  const std::uint64_t mapped = address_space_bytes();
+  if (mapped > 0) {
+    const std::uint64_t most = 2 * limits().array_bytes;
+    const std::uint64_t ratio = limits().zip_ratio;
+    const std::uint64_t arrays = file_bytes > most / ratio ? most : 2 * file_bytes * ratio;
+    set_limit(RLIMIT_AS, mapped + kChildMemory + arrays);
+  }
+  // The C library prints a line before it aborts on a damaged heap; nobody is to see it.
+  const int null = ::open("/dev/null", O_RDWR);
+  for (int standard = 0; standard < 3 && null >= 0; ++standard) ::dup2(null, standard);
+  const int kept = ::dup2(fd, 3) == 3 ? 3 : fd;
+  if (kept == 3) ::close_range(4, ~0U, 0);
+  // Shared folders of clusters often refuse the lock that HDF5 takes even for reading.
+  ::setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
+  return kept;
+}
+
+class Sender {
+ public:
+  explicit Sender(int fd) : fd_(fd) {}
+  void bytes(const void* data, std::size_t size) const {
+    const char* at = static_cast<const char*>(data);
+    while (size > 0) {
+      const auto n = ::write(fd_, at, size);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) ::_exit(1);  // the parent is gone
+      at += n;
+      size -= static_cast<std::size_t>(n);
+    }
+  }
+  void number(std::uint64_t value) const { bytes(&value, sizeof(value)); }
+  void text(std::string_view value) const {
+    number(value.size());
+    bytes(value.data(), value.size());
+  }
+
+ private:
+  int fd_;
+};
+
+constexpr std::uint64_t kResultMark = 0x6D65643364726573ULL;
+constexpr std::uint64_t kErrorMark = 0x6D65643364657272ULL;
+
+[[noreturn]] void run_child(const fs::path& path, int fd, std::uint64_t file_bytes) {
+  const Sender out(confine(fd, file_bytes));
+  const auto send_error = [&](ErrorKind kind, std::string_view message) {
+    out.number(kErrorMark);
+    out.number(static_cast<std::uint64_t>(kind));
+    out.text(message.substr(0, kMaxMessageBytes));
+    ::_exit(0);
+  };
+  try {
+    const FeatureFile file = read_in_child(path);
+    out.number(kResultMark);
+    out.text(file.convention);
+    out.number(file.attributes.size());
+    for (const auto& [name, value] : file.attributes) {
+      out.text(name);
+      out.text(value);
+    }
+    out.number(file.features.rows());
+    out.number(file.features.cols());
+    out.bytes(file.features.data(), file.features.size() * sizeof(float));
+    out.number(file.coords ? 1 : 0);
+    if (file.coords) out.bytes(file.coords->data(), file.coords->size() * sizeof(std::int64_t));
+    ::_exit(0);
+  } catch (const Error& error) {
+    send_error(error.kind(), error.what());
+  } catch (const std::bad_alloc&) {
+    send_error(ErrorKind::kFormat, "it asks for more memory than a file of its size may");
+  } catch (const std::exception& error) {
+    send_error(ErrorKind::kFormat, error.what());
+  }
+  ::_exit(1);
+}
+
+// ---- in the parent ------------------------------------------------------------------------------
+
+class Child {
+ public:
+  Child(pid_t pid, int fd, std::string source)
+      : pid_(pid), fd_(fd), source_(std::move(source)), end_(Clock::now() + kChildWallTime) {}
+  ~Child() {
+    ::close(fd_);
+    if (pid_ > 0) {
+      ::kill(pid_, SIGKILL);
+      wait();
+    }
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+
+  void bytes(void* data, std::size_t size) {
+    char* at = static_cast<char*>(data);
+    while (size > 0) {
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(end_ - Clock::now()).count();
+      struct pollfd ready {
+        fd_, POLLIN, 0
+      };
+      const int count = left > 0 ? ::poll(&ready, 1, static_cast<int>(left)) : 0;
+      if (count < 0 && errno == EINTR) continue;
+      if (count == 0) {
+        fail(fmt::format(
+            "{}: reading it took more than {} seconds", source_, kChildWallTime.count()));
+      }
+      const auto n = count < 0 ? -1 : ::read(fd_, at, size);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) {
+        throw Error(
+            ErrorKind::kIo,
+            fmt::format("{}: the HDF5 reader cannot be heard: {}", source_, std::strerror(errno)));
+      }
+      if (n == 0) ended_early();
+      at += n;
+      size -= static_cast<std::size_t>(n);
+    }
+  }
+  std::uint64_t number() {
+    std::uint64_t value = 0;
+    bytes(&value, sizeof(value));
+    return value;
+  }
+  // The child read a hostile file and may lie: every size is checked here again.
+  std::string text(std::uint64_t most) {
+    const std::uint64_t size = number();
+    if (size > most) nonsense();
+    std::string value(size, '\0');
+    bytes(value.data(), value.size());
+    return value;
+  }
+  [[noreturn]] void nonsense() const {
+    fail(source_ + ": the HDF5 library was damaged by it and answered nonsense");
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  int wait() {
+    int status = 0;
+    while (::waitpid(pid_, &status, 0) < 0) {
+      if (errno != EINTR) {
+        status = 0;
+        break;
+      }
+    }
+    pid_ = -1;
+    return status;
+  }
+
+  [[noreturn]] void ended_early() {
+    const int status = wait();
+    const int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    if (number == SIGXCPU || number == SIGKILL) {
+      fail(fmt::format("{}: reading it took more than {} seconds of processor time, or was killed",
+                       source_,
+                       kChildCpuSeconds));
+    }
+    if (number != 0) {
+      fail(fmt::format("{}: the HDF5 library crashed on it (signal {})", source_, number));
+    }
+    fail(fmt::format("{}: the HDF5 library ended on it without an answer", source_));
+  }
+
+  pid_t pid_;
+  int fd_;
+  std::string source_;
+  Clock::time_point end_;
+};
+
+bool detect_hdf5(std::string_view head) {
+  // A user block of 512 bytes, or a power of two above, may stand before the signature.
+  for (std::size_t at = 0; at < head.size(); at = at == 0 ? 512 : 2 * at) {
+    if (head.substr(at).starts_with("\x89HDF\r\n\x1A\n")) return true;
+  }
+  return false;
+}
+
+Matrix<float> open_hdf5(const fs::path& path) { return read_feature_file(path).features; }
+
+}  // namespace
+
+const FeatureFormat hdf5_feature_format = {"hdf5", {".h5", ".hdf5"}, detect_hdf5, open_hdf5};
+
+FeatureFile read_feature_file(const fs::path& path) {
+  const std::string source = path.string();
+  // read_file names what is missing, a folder or a pipe; the library would block on the last.
+  if (!fs::is_regular_file(path)) read_file(path, 0);
+  const std::uint64_t file_bytes = fs::file_size(path);
+
+  int ends[2] = {-1, -1};
+  pid_t pid = -1;
+  {
+    const std::lock_guard lock(hdf5_mutex());
+    if (::pipe2(ends, O_CLOEXEC) == 0) {
+      pid = ::fork();
+      if (pid == 0) run_child(path, ends[1], file_bytes);
+      ::close(ends[1]);
+    }
+  }
+  if (pid < 0) {
+    const int reason = errno;
+    if (ends[0] >= 0) ::close(ends[0]);
+    throw Error(ErrorKind::kIo,
+                fmt::format("{}: no process to read it in: {}", source, std::strerror(reason)));
+  }
+  Child child(pid, ends[0], source);
+
+  const std::uint64_t mark = child.number();
+  if (mark == kErrorMark) {
+    const std::uint64_t kind = child.number();
+    if (kind > static_cast<std::uint64_t>(ErrorKind::kIo)) child.nonsense();
+    throw Error(static_cast<ErrorKind>(kind),
+                fmt::format("{}: {}", source, child.text(kMaxMessageBytes)));
+  }
+  if (mark != kResultMark) child.nonsense();
+  FeatureFile out;
+  out.convention = child.text(16);
+  const std::uint64_t attributes = child.number();
+  if (attributes > kMaxAttributes) child.nonsense();
+  for (std::uint64_t i = 0; i < attributes; ++i) {
+    std::string name = child.text(2000);
+    out.attributes[std::move(name)] = child.text(kMaxAttributeBytes);
+  }
+  const std::uint64_t rows = child.number();
+  const std::uint64_t cols = child.number();
+  const std::array<std::uint64_t, 2> shape = {rows, cols};
+  checked_array_bytes(shape, DType::kF32, source);
+  out.features = Matrix<float>(rows, cols);
+  child.bytes(out.features.data(), out.features.size() * sizeof(float));
+  if (child.number() != 0) {
+    checked_array_bytes(std::array<std::uint64_t, 2>{rows, 2}, DType::kI64, source);
+    out.coords = Matrix<std::int64_t>(rows, 2);
+    child.bytes(out.coords->data(), out.coords->size() * sizeof(std::int64_t));
+  }
+  return out;
+}
+
+void write_clam_features(const fs::path& path,
+                         const Matrix<float>& features,
+                         const std::optional<Matrix<std::int64_t>>& coords) {
+  if (features.empty() || (coords && (coords->rows() != features.rows() || coords->cols() != 2))) {
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("{}: {} x {} features{}, expected at least one row, with as many x, y "
+                    "coordinates if any",
+                    path.string(),
+                    features.rows(),
+                    features.cols(),
+                    coords
+                        ? fmt::format(" with {} x {} coordinates", coords->rows(), coords->cols())
+                        : ""));
+  }
+  std::vector<std::int32_t> positions;
+  for (std::size_t i = 0; coords && i < coords->size(); ++i) {
+    const std::int64_t value = coords->data()[i];
+    if (value < std::numeric_limits<std::int32_t>::min() ||
+        value > std::numeric_limits<std::int32_t>::max()) {
+      throw Error(
+          ErrorKind::kUsage,
+          fmt::format(
+              "{}: coordinate {} of row {} does not fit in 32 bits", path.string(), value, i / 2));
+    }
+    positions.push_back(static_cast<std::int32_t>(value));
+  }
+
+  const std::lock_guard lock(hdf5_mutex());
+  const QuietErrors quiet;
+  const auto check = [&](bool good) {
+    if (good) return;
+    throw Error(ErrorKind::kIo,
+                fmt::format("{}: cannot be written: {}", path.string(), library_reason()));
+  };
+  write_file_atomic(path, [&](const fs::path& temporary) {
+    Handle file(H5Fcreate(temporary.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
+    check(file.valid());
+    const auto write =
+        [&](const char* name, hid_t stored, hid_t memory, hsize_t cols, const void* at) {
+          const hsize_t dims[2] = {features.rows(), cols};
+          const hsize_t most[2] = {H5S_UNLIMITED, cols};
+          const hsize_t chunk[2] = {32, cols};
+          const Handle space(H5Screate_simple(2, dims, most), H5Sclose);
+          const Handle plan(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+          check(space.valid() && plan.valid() && H5Pset_chunk(plan.get(), 2, chunk) >= 0 &&
+                H5Pset_obj_track_times(plan.get(), false) >= 0);
+          Handle dataset(
+              H5Dcreate2(
+                  file.get(), name, stored, space.get(), H5P_DEFAULT, plan.get(), H5P_DEFAULT),
+              H5Dclose);
+          check(dataset.valid() &&
+                H5Dwrite(dataset.get(), memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, at) >= 0);
+          check(dataset.close());
+        };
+    write("features", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, features.cols(), features.data());
+    if (coords) write("coords", H5T_STD_I32LE, H5T_NATIVE_INT32, 2, positions.data());
+    check(file.close());
+  });
+}
+
+}  // namespace med3d

@@ -1,0 +1,56 @@
+// Feature files of whole-slide pipelines in HDF5: CLAM, TRIDENT and STAMP.
+//
+// The HDF5 library (1.10) crashes on some damaged files, so a file is never opened in this process:
+// a forked child without core dumps, without the right to write files and with bounded memory and
+// processor time reads it and sends the arrays through a pipe. A crash is an Error like any other.
+//
+// Source: mahmoodlab/CLAM, mahmoodlab/TRIDENT and KatherLab/STAMP write these layouts (see
+// FeatureFile::convention); HDF5 1.10 reference manual.
+// Checked against: files of CLAM's own extract_features_fp.py, every cut and thousands of bit flips
+// of a small file.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "med3d/core/matrix.h"
+
+namespace med3d {
+
+struct FeatureFormat;
+
+struct FeatureFile {
+  Matrix<float> features;  // (rows, features); (0, D) for a slide without tissue
+  // (rows, 2) x, y of each tile's corner: level-0 pixels, but micrometres rounded to whole ones in
+  // STAMP files
+  std::optional<Matrix<std::int64_t>> coords;
+  // Attributes of the file under their names, those of a dataset as "features.encoder" or
+  // "coords.patch_size"; lists as "[1, 2]". Others than text and numbers are left out.
+  std::map<std::string, std::string> attributes;
+  // "clam" (dataset `features`, no attributes), "trident" (`features` with attributes) or "stamp"
+  // (`feats` of half precision, attributes on the file)
+  std::string convention;
+};
+
+// Reads `features` or `feats`, of any floating or integer type, with `coords` if they are there.
+//
+// Cost: one fork, and twice the bytes of the arrays in memory.
+// Throws Error(kNotFound) for a missing file; kFormat for what is no HDF5 file, is damaged, crashes
+// the library or declares what it does not hold (dimensions beyond the stored data, chunks never
+// written); kUnsupported for links and data in other files, which are never followed.
+FeatureFile read_feature_file(const std::filesystem::path& path);
+
+// Writes CLAM's layout: `features` f32 (N, D) and, if given, `coords` i32 (N, 2), both in chunks of
+// 32 rows that can grow. The same values are the same bytes; the file is replaced as a whole.
+// Throws Error(kUsage) if the rows differ, a coordinate does not fit in 32 bits, or there is no
+// row (CLAM writes no file then); kIo if it cannot be written.
+void write_clam_features(const std::filesystem::path& path,
+                         const Matrix<float>& features,
+                         const std::optional<Matrix<std::int64_t>>& coords = std::nullopt);
+
+extern const FeatureFormat hdf5_feature_format;
+
+}  // namespace med3d
