@@ -1,0 +1,66 @@
+// Gradient-boosted trees for a binary label, by XGBoost.
+//
+// Small trees, slow learning and row and column sampling: what works on a few hundred patients.
+// Runs on one thread, so that a seed gives the same trees on every machine; train many models at
+// once instead (distinct objects may be used from distinct threads at the same time).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "med3d/core/matrix.h"
+
+namespace med3d::tabular {
+
+struct BoostingOptions {
+  int rounds = 100;               // trees
+  int max_depth = 2;              // interactions of two covariates at most; deeper overfits here
+  double learning_rate = 0.05;    // (0, 1]
+  double subsample = 0.7;         // (0, 1], rows per tree
+  double colsample = 0.7;         // (0, 1], columns per tree
+  double lambda = 1.0;            // >= 0, L2 penalty on leaf values
+  double scale_pos_weight = 1.0;  // > 0, weight of class 1; n_0 / n_1 balances
+  std::uint32_t seed = 0;
+
+  void validate() const;  // throws Error(kUsage)
+};
+
+// Source: Chen and Guestrin, KDD 2016, 785-794. doi:10.1145/2939672.2939785
+class GradientBoosting {
+ public:
+  // x  (n, p) NaN = missing (each split learns a default side); infinities are refused
+  // y  (n,) 0 or 1, both present
+  //
+  // Values are held as floats by XGBoost. Cost O(rounds max_depth n p).
+  // Throws Error(kUsage) on sizes or options, Error(kData) on values or labels, Error(kNumerical)
+  // with XGBoost's own words if it fails.
+  static GradientBoosting fit(const Matrix<double>& x,
+                              std::span<const std::uint8_t> y,
+                              const BoostingOptions& options = {});
+
+  // P(y = 1) of each row. Throws Error(kUsage) on another width.
+  std::vector<double> predict_proba(const Matrix<double>& x) const;
+
+  std::size_t columns() const;
+
+  // XGBoost's JSON model, readable by every XGBoost from 1.0 on; equal models give equal bytes.
+  std::string save_bytes() const;
+  // Throws Error(kFormat) for anything that is not such a model, trees with loops or columns out of
+  // range included.
+  static GradientBoosting load_bytes(std::string_view bytes);
+
+  GradientBoosting(GradientBoosting&&) noexcept;
+  GradientBoosting& operator=(GradientBoosting&&) noexcept;
+  ~GradientBoosting();
+
+ private:
+  struct Impl;
+  explicit GradientBoosting(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace med3d::tabular
