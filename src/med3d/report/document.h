@@ -1,0 +1,201 @@
+// report.json as typed values, checked once on the way in; docs/run_directory.md holds the schema.
+//
+// A section that is not there stays empty; one that is there and malformed is an Error naming the
+// path into the document ("models[2].sets[0].roc.tpr[7]: 1.2, expected a number from 0 to 1"). Keys
+// that are not known are ignored, so that a later writer can add some. Any number may be null.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "med3d/core/json.h"
+
+namespace med3d::report {
+
+using Count = std::optional<std::int64_t>;  // >= 0; absent = not known
+using Number = std::optional<double>;       // finite; absent = not estimable or not known
+
+// A figure with its 95 % interval, or the reason why there is none.
+struct Estimate {
+  Number value, low, high;
+  std::string reason;  // why value is absent
+};
+using Metrics = std::map<std::string, Estimate>;
+
+struct Banner {
+  std::string level, text;  // level: danger, warning, info, error
+};
+
+struct Endpoint {
+  std::string name, description, positive_label, negative_label;
+  Number horizon_months;
+  bool is_recurrence = false;
+};
+
+struct Fact {
+  std::string key, value;
+};
+
+struct Exclusion {
+  std::string reason;
+  Count n;
+};
+
+struct FlowStep {
+  std::string label;
+  Count n;
+  std::vector<Exclusion> excluded;  // what was left out between the step before and this one
+};
+
+struct Modality {
+  std::string name;
+  Count patients, items, width;
+};
+
+struct Pattern {
+  std::vector<std::string> modalities;  // those that are present
+  Count n, positives, negatives;
+};
+
+struct Split {
+  std::string name;
+  Count n, positives, negatives;
+};
+
+struct Missing {
+  std::string column;
+  Number share;                   // [0, 1] of patients without a value
+  Number missing_positive_share;  // [0, 1] share of positives among them
+};
+
+struct Cohort {
+  std::string name;
+  Count n, positives, negatives;
+  std::vector<FlowStep> flow;
+  std::vector<Modality> modalities;
+  std::vector<Pattern> availability;
+  std::vector<Split> splits;
+  std::vector<Missing> missing;
+  std::vector<Banner> findings;
+};
+
+struct Balance {
+  std::string method;
+  Count before[2], after[2];  // [0] negatives, [1] positives, of the training set
+};
+
+struct Series {
+  std::string name;
+  std::vector<double> values;  // one for each epoch, NaN where null
+};
+
+struct LearningCurve {
+  std::string title;
+  std::vector<Series> series;
+  Count best_epoch;  // from 0
+};
+
+// y over x with an optional band; all four as long as x, or low and high empty. NaN where null.
+struct Curve {
+  std::vector<double> x, y, low, high;
+  std::vector<double> n;  // calibration only: patients in each group
+};
+
+struct ModelSet {
+  std::string name;  // "cross-validation" or "test"
+  Count n, positives, negatives;
+  Number threshold;
+  Metrics metrics;
+  std::optional<std::vector<std::int64_t>> confusion;  // tn, fp, fn, tp
+  std::optional<Curve> roc, pr, calibration;
+};
+
+struct Model {
+  std::string id, label, family;
+  std::vector<std::string> modalities;
+  std::vector<ModelSet> sets;
+
+  const ModelSet* find_set(const std::string& name) const;
+};
+
+struct Comparison {
+  std::string set, a, b, test;
+  std::string metric = "auroc";
+  Estimate difference;  // metric of a minus metric of b
+  Number p, p_adjusted;
+};
+
+struct AvailabilityRow {
+  Pattern pattern;
+  Metrics metrics;
+};
+
+struct AvailabilityResult {
+  std::string set, model;
+  std::vector<AvailabilityRow> rows;
+};
+
+struct Projection {
+  std::string title;
+  std::vector<double> x, y;
+  std::vector<int> label, correct;  // 0 or 1
+};
+
+struct LeakRow {
+  std::string label;
+  Metrics metrics;
+  Count n;
+};
+
+struct PaperLeak {
+  std::string text;
+  std::vector<LeakRow> rows;
+};
+
+struct Weight {
+  std::string set, modality;
+  Number weight;
+};
+
+struct Selection {
+  std::string arm, setting;
+  Count chosen, of;
+};
+
+struct TripodItem {
+  std::string item, section, text, status, value;  // status: "filled" or "author"
+};
+
+struct Document {
+  std::string title, version;
+  bool synthetic = false;
+  std::vector<Banner> banners;
+  Endpoint endpoint;
+  std::string protocol_summary;
+  std::vector<Fact> protocol_facts;
+  std::optional<Cohort> cohort;
+  std::vector<Balance> class_balance;
+  std::vector<LearningCurve> learning_curves;
+  std::vector<Model> models;
+  std::vector<Comparison> comparisons;
+  std::vector<AvailabilityResult> availability_results;
+  std::vector<Projection> umap;
+  std::optional<PaperLeak> paper_leak;
+  std::vector<Weight> late_weights;
+  std::vector<Selection> selection;
+  std::vector<TripodItem> tripod;
+  std::vector<Fact> provenance;
+
+  const Model* find_model(const std::string& id) const;
+  std::string label_of(
+      const std::string& model_id) const;  // the id itself if there is no such model
+};
+
+// Required: schema (1), title, synthetic, endpoint. Throws Error(kUnsupported) for another schema,
+// Error(kFormat) with the path for everything else that is wrong.
+Document read_document(const Json& report);
+
+}  // namespace med3d::report
