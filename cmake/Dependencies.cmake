@@ -8,6 +8,8 @@ find_package(ZLIB REQUIRED)                          # io
 find_package(tomlplusplus 3.3 REQUIRED)              # pipeline (settings people write)
 find_package(Boost 1.74 REQUIRED)                    # stats (Boost.Math, headers only)
 
+find_package(CLI11 2.1 REQUIRED)                     # cli
+
 # HDF5 (io): the C library only, in its serial build.
 set(HDF5_PREFER_PARALLEL OFF)
 find_package(HDF5 REQUIRED COMPONENTS C)

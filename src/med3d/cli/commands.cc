@@ -1,0 +1,82 @@
+#include "med3d/cli/commands.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+
+#include "med3d/core/text.h"
+
+namespace med3d {
+
+// A plain list: objects that registered themselves would be dropped by the linker without a word.
+extern const Command completion_command;
+extern const Command docs_command;
+extern const Command doctor_command;
+extern const Command help_command;
+extern const Command limits_command;
+
+namespace {
+
+constexpr std::array kCommands = {
+    &doctor_command,
+    &limits_command,
+    &help_command,
+    &completion_command,
+    &docs_command,
+};
+
+}  // namespace
+
+std::span<const Command* const> commands() { return kCommands; }
+
+FoundCommand find_command(std::span<const std::string> arguments) {
+  if (arguments.empty()) throw Error(ErrorKind::kUsage, "no command given");
+  const std::string& noun = arguments[0];
+  const bool two = arguments.size() > 1 && !arguments[1].starts_with('-');
+
+  std::vector<std::string> verbs;
+  for (const Command* command : commands()) {
+    if (two && command->name == noun + " " + arguments[1]) return {command, 2};
+    if (command->name.starts_with(noun + " ")) {
+      verbs.emplace_back(command->name.substr(noun.size() + 1));
+    }
+  }
+  for (const Command* command : commands()) {
+    if (command->name == noun) return {command, 1};
+  }
+  if (!verbs.empty()) {
+    if (!two) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("'{}' needs one of: {}", noun, fmt::join(verbs, ", ")));
+    }
+    throw Error(ErrorKind::kUsage,
+                fmt::format("unknown command '{} {}'{}, expected one of: {}",
+                            noun,
+                            arguments[1],
+                            did_you_mean(arguments[1], verbs),
+                            fmt::join(verbs, ", ")));
+  }
+
+  std::vector<std::string> names;
+  for (const Command* command : commands()) names.emplace_back(command->name);
+  // A verb may have been mistyped too: the whole name is the better guess where it is near.
+  if (two) {
+    const std::string typed = noun + " " + arguments[1];
+    if (nearest_name(typed, names)) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("unknown command '{}'{}", typed, did_you_mean(typed, names)));
+    }
+  }
+  throw Error(ErrorKind::kUsage,
+              fmt::format("unknown command '{}'{}", noun, did_you_mean(noun, names)));
+}
+
+std::string file_stem_of(const Command& command) {
+  std::string stem(command.name);
+  std::replace(stem.begin(), stem.end(), ' ', '_');
+  return stem;
+}
+
+}  // namespace med3d
