@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <filesystem>
 #include <set>
 #include <utility>
 
@@ -8,6 +11,7 @@
 #include "med3d/cli/commands.h"
 #include "med3d/cli/describe.h"
 #include "med3d/cli/program.h"
+#include "med3d/core/file.h"
 #include "med3d/core/parallel.h"
 
 namespace med3d {
@@ -260,6 +264,98 @@ TEST(Commands, GiveExamplesThatParse) {
       EXPECT_NO_THROW(parse_options(schema_of(*command), rest)) << example.command_line;
     }
   }
+}
+
+// A list of its own, with nouns, verbs and every kind of value.
+const Command kCohortCheck = {
+    .name = "cohort check",
+    .summary = "Check a cohort",
+    .reference = "",
+    .examples = {},
+    .declare =
+        [](Schema& schema) {
+          schema.positional_path("COHORT", "File").path("out", "Folder: [of] results");
+          schema.choice("fusion", "How", {"concat", "gated"}).real("rate", "Rate", 0.5);
+        },
+    .run = [](const Options&) { return 0; },
+};
+const Command kCohortSplit = {
+    .name = "cohort split",
+    .summary = "Split a cohort",
+    .reference = "",
+    .examples = {},
+    .declare =
+        [](Schema& schema) {
+          schema.list("arms", "Arms", "", {"ct", "wsi"});
+        },
+    .run = [](const Options&) { return 0; },
+};
+const Command kRun = {
+    .name = "run",
+    .summary = "Run",
+    .reference = "",
+    .examples = {},
+    .declare = [](Schema&) {},
+    .run = [](const Options&) { return 0; },
+};
+const std::vector<const Command*> kList = {&kRun, &kCohortCheck, &kCohortSplit};
+
+std::string unknown(const Words& words) {
+  try {
+    find_command(words, kList);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kUsage);
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Commands, OfTwoWordsAreFoundAndTheirMistakesNamed) {
+  const FoundCommand found = find_command(Words{"cohort", "split", "x"}, kList);
+  EXPECT_EQ(found.command, &kCohortSplit);
+  EXPECT_EQ(found.words, 2U);
+  EXPECT_EQ(find_command(Words{"run", "cohort"}, kList).words, 1U);
+  EXPECT_EQ(unknown({"cohort"}), "'cohort' needs one of: check, split");
+  EXPECT_EQ(unknown({"cohort", "--json"}), "'cohort' needs one of: check, split");
+  EXPECT_EQ(
+      unknown({"cohort", "chekc"}),
+      "unknown command 'cohort chekc' (did you mean 'check'?), expected one of: check, split");
+  EXPECT_EQ(unknown({"cohrt", "split"}),
+            "unknown command 'cohrt split' (did you mean 'cohort split'?)");
+  EXPECT_EQ(unknown({"rum", "elsewhere"}), "unknown command 'rum' (did you mean 'run'?)");
+}
+
+TEST(Completion, KnowsVerbsChoicesAndPathsInBash) {
+  const std::string script = testing::TempDir() + "/med3d_completion_" + std::to_string(getpid());
+  write_file_atomic(script, bash_completion(kList));
+  // The last word is the one being typed; the answer is what bash would offer.
+  const auto offers = [&](const std::string& words) {
+    const std::string line = "bash --norc -c 'source " + script + "; COMP_WORDS=(" + words +
+                             "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _med3d; "
+                             "printf \"%s|\" \"${COMPREPLY[@]}\"'";
+    FILE* pipe = popen(line.c_str(), "r");
+    std::string out;
+    for (int c = 0; (c = std::fgetc(pipe)) != EOF;) out += static_cast<char>(c);
+    EXPECT_EQ(pclose(pipe), 0);
+    return out;
+  };
+  EXPECT_EQ(offers("med3d co"), "cohort|");
+  EXPECT_EQ(offers("med3d cohort \"\""), "check|split|");
+  EXPECT_EQ(offers("med3d cohort ch"), "check|");
+  EXPECT_EQ(offers("med3d cohort check --fu"), "--fusion|");
+  EXPECT_EQ(offers("med3d cohort check --fusion g"), "gated|");
+  EXPECT_EQ(offers("med3d cohort check --out " + script), script + "|");
+  EXPECT_EQ(offers("med3d cohort check " + script), script + "|");
+  EXPECT_EQ(offers("med3d cohort check --rate \"\""), "|");
+  EXPECT_EQ(offers("med3d cohort split --arms w"), "wsi|");
+  std::filesystem::remove(script);
+}
+
+TEST(Completion, EscapesForZshWhatItsSpecsReserve) {
+  const std::string script = zsh_completion(kList);
+  EXPECT_NE(script.find("'--out=[Folder\\: \\[of\\] results]:out:_files'"), std::string::npos);
+  EXPECT_NE(script.find("'--fusion=[How]:fusion:(concat gated)'"), std::string::npos);
+  EXPECT_NE(script.find("'cohort:work with a cohort'"), std::string::npos);
 }
 
 struct Output {

@@ -31,19 +31,20 @@ constexpr std::array kCommands = {
 
 std::span<const Command* const> commands() { return kCommands; }
 
-FoundCommand find_command(std::span<const std::string> arguments) {
+FoundCommand find_command(std::span<const std::string> arguments,
+                          std::span<const Command* const> list) {
   if (arguments.empty()) throw Error(ErrorKind::kUsage, "no command given");
   const std::string& noun = arguments[0];
   const bool two = arguments.size() > 1 && !arguments[1].starts_with('-');
 
   std::vector<std::string> verbs;
-  for (const Command* command : commands()) {
+  for (const Command* command : list) {
     if (two && command->name == noun + " " + arguments[1]) return {command, 2};
     if (command->name.starts_with(noun + " ")) {
       verbs.emplace_back(command->name.substr(noun.size() + 1));
     }
   }
-  for (const Command* command : commands()) {
+  for (const Command* command : list) {
     if (command->name == noun) return {command, 1};
   }
   if (!verbs.empty()) {
@@ -60,7 +61,7 @@ FoundCommand find_command(std::span<const std::string> arguments) {
   }
 
   std::vector<std::string> names;
-  for (const Command* command : commands()) names.emplace_back(command->name);
+  for (const Command* command : list) names.emplace_back(command->name);
   // A verb may have been mistyped too: the whole name is the better guess where it is near.
   if (two) {
     const std::string typed = noun + " " + arguments[1];

@@ -18,7 +18,8 @@ struct FoundCommand {
 };
 // The command that the first words name. Throws Error(kUsage) with the nearest name for an unknown
 // one, and with the verbs of a noun that stands alone.
-FoundCommand find_command(std::span<const std::string> arguments);
+FoundCommand find_command(std::span<const std::string> arguments,
+                          std::span<const Command* const> list = commands());
 
 // "cohort check" as a file name: "cohort_check".
 std::string file_stem_of(const Command& command);

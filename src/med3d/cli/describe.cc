@@ -6,11 +6,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "med3d/cli/commands.h"
 #include "med3d/core/text.h"
 
 namespace med3d {
 namespace {
+
+using CommandList = std::span<const Command* const>;
 
 constexpr std::string_view kExitCodes[][2] = {
     {"0", "done"},
@@ -153,18 +154,18 @@ std::string first_word(const Command& command) {
 }
 
 // The first words of all commands, each once, in the order of the list.
-std::vector<std::string> first_words() {
+std::vector<std::string> first_words(CommandList list) {
   std::vector<std::string> words;
-  for (const Command* command : commands()) {
+  for (const Command* command : list) {
     const std::string word = first_word(*command);
     if (std::find(words.begin(), words.end(), word) == words.end()) words.push_back(word);
   }
   return words;
 }
 
-std::vector<std::string> second_words(std::string_view noun) {
+std::vector<std::string> second_words(CommandList list, std::string_view noun) {
   std::vector<std::string> words;
-  for (const Command* command : commands()) {
+  for (const Command* command : list) {
     const auto space = command->name.find(' ');
     if (space != std::string_view::npos && command->name.substr(0, space) == noun) {
       words.emplace_back(command->name.substr(space + 1));
@@ -196,13 +197,13 @@ std::string zsh_action(const OptionSpec& spec) {
 
 }  // namespace
 
-std::string help_overview() {
+std::string help_overview(CommandList list) {
   std::string out =
       "med3d - honest multimodal prognosis for kidney cancer, from raw files to report\n\n"
       "usage: med3d COMMAND [options]\n\ncommands:\n";
   std::size_t width = 0;
-  for (const Command* command : commands()) width = std::max(width, command->name.size());
-  for (const Command* command : commands()) {
+  for (const Command* command : list) width = std::max(width, command->name.size());
+  for (const Command* command : list) {
     out += fmt::format("  {:<{}}  {}\n", command->name, width, command->summary);
   }
   out +=
@@ -262,11 +263,11 @@ std::string markdown_page(const Command& command) {
   return out;
 }
 
-std::string markdown_index() {
+std::string markdown_index(CommandList list) {
   std::string out =
       "<!-- Written by `med3d docs`. -->\n\n# Commands\n\n"
       "| command | what it does |\n| --- | --- |\n";
-  for (const Command* command : commands()) {
+  for (const Command* command : list) {
     out += fmt::format("| [`med3d {}`]({}.md) | {} |\n",
                        command->name,
                        file_stem_of(*command),
@@ -306,7 +307,7 @@ Json declaration(const Command& command) {
   return out;
 }
 
-std::string bash_completion() {
+std::string bash_completion(CommandList list) {
   std::string out =
       "# bash completion for med3d; load it with: source <(med3d completion bash)\n"
       "_med3d() {\n"
@@ -314,12 +315,12 @@ std::string bash_completion() {
       "  local words='' files='' name=''\n"
       "  COMPREPLY=()\n"
       "  if ((COMP_CWORD == 1)); then\n";
-  out +=
-      fmt::format("    words={}\n",
-                  single_quoted(fmt::format("{} --help --version", fmt::join(first_words(), " "))));
+  out += fmt::format(
+      "    words={}\n",
+      single_quoted(fmt::format("{} --help --version", fmt::join(first_words(list), " "))));
   out += "  else\n    case \"${COMP_WORDS[1]}\" in\n";
-  for (const auto& word : first_words()) {
-    const auto verbs = second_words(word);
+  for (const auto& word : first_words(list)) {
+    const auto verbs = second_words(list, word);
     if (verbs.empty()) {
       out += fmt::format("      {0}) name={0} ;;\n", word);
     } else {
@@ -332,7 +333,7 @@ std::string bash_completion() {
     }
   }
   out += "    esac\n  fi\n  case \"$name\" in\n";
-  for (const Command* command : commands()) {
+  for (const Command* command : list) {
     const Schema schema = schema_of(*command);
     std::string values;
     std::vector<std::string> flags;
@@ -377,7 +378,7 @@ std::string bash_completion() {
   return out;
 }
 
-std::string zsh_completion() {
+std::string zsh_completion(CommandList list) {
   std::string out =
       "#compdef med3d\n"
       "# zsh completion for med3d; put it as _med3d into a folder of $fpath,\n"
@@ -385,20 +386,20 @@ std::string zsh_completion() {
       "_med3d() {\n"
       "  if (( CURRENT == 2 )); then\n"
       "    local -a names=(\n";
-  for (const auto& word : first_words()) {
+  for (const auto& word : first_words(list)) {
     std::string what = "work with a " + word;
-    for (const Command* command : commands()) {
+    for (const Command* command : list) {
       if (command->name == word) what = command->summary;
     }
     out += fmt::format("      {}\n", single_quoted(word + ":" + zsh_escaped(what)));
   }
   out += "    )\n    _describe command names\n    return\n  fi\n";
-  for (const auto& word : first_words()) {
-    const auto verbs = second_words(word);
+  for (const auto& word : first_words(list)) {
+    const auto verbs = second_words(list, word);
     if (verbs.empty()) continue;
     out += fmt::format("  if (( CURRENT == 3 )) && [[ $words[2] == {} ]]; then\n", word);
     out += "    local -a verbs=(\n";
-    for (const Command* command : commands()) {
+    for (const Command* command : list) {
       if (!command->name.starts_with(word + " ")) continue;
       out += fmt::format(
           "      {}\n",
@@ -407,7 +408,7 @@ std::string zsh_completion() {
     }
     out += "    )\n    _describe verb verbs\n    return\n  fi\n";
   }
-  for (const Command* command : commands()) {
+  for (const Command* command : list) {
     const bool two = command->name.find(' ') != std::string_view::npos;
     out += fmt::format("  if [[ \"{}\" == {} ]]; then\n",
                        two ? "$words[2] $words[3]" : "$words[2]",

@@ -4,7 +4,7 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
+#include <system_error>
 
 #include "med3d/core/error.h"
 
@@ -15,7 +15,8 @@ void check(bool written) {
   if (written || errno == EPIPE) return;
   const int reason = errno;
   std::clearerr(stdout);
-  throw Error(ErrorKind::kIo, fmt::format("standard output: {}", std::strerror(reason)));
+  throw Error(ErrorKind::kIo,
+              fmt::format("standard output: {}", std::generic_category().message(reason)));
 }
 
 }  // namespace
