@@ -25,7 +25,7 @@ def show(name, model, x):
 
 
 def fit(x, y, weight=None, **options):
-    return LogisticRegression(solver="lbfgs", tol=1e-12, max_iter=100000, **options).fit(x, y, weight)
+    return LogisticRegression(solver="newton-cholesky", tol=1e-12, max_iter=1000, **options).fit(x, y, weight)
 
 
 x, y = table(60, 4), labels(60)

@@ -36,11 +36,9 @@ BoostingOptions exact_options() {
   return options;
 }
 
-// One tree of depth 1, learning rate 1, lambda 1, four rows with x = 0, 0, 1, 1 and y = 0, 0, 1, 1.
-// At the base score 0.5 each gradient is p - y = +-0.5 and each second derivative 0.25, so the leaf
-// values are -G / (H + lambda) = -+1 / (0.5 + 1) = -+2/3 and P = 1 / (1 + exp(2/3)) = 0.33924 for
-// the first two. min_child_weight is 1 in XGBoost: two rows (0.5) are too few, so eight rows each.
-// With eight: G = 4, H = 2, leaf = 4 / 3, P = 1 / (1 + exp(4/3)).
+// One tree of depth 1, learning rate 1, lambda 1, eight rows with x = 0 and y = 0, eight with x = 1
+// and y = 1. At the base score 0.5 each gradient is p - y = +-0.5 and each second derivative 0.25,
+// so on the left G = 4, H = 2, the leaf is -G / (H + lambda) = -4/3 and P = 1 / (1 + exp(4/3)).
 TEST(GradientBoosting, MatchesHandComputedTree) {
   Matrix<double> x(16, 1);
   std::vector<std::uint8_t> y(16, 0);

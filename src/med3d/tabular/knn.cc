@@ -44,6 +44,11 @@ class NearestHeap {
     items_[hole] = {distance, index};
   }
 
+  // Moves the candidates to another heap, in the order they lie here.
+  void pour_into(NearestHeap& other) const {
+    for (const Candidate& item : items_) other.push(item.distance, item.index);
+  }
+
   // Sorts by distance with a quicksort that is not stable: the order it leaves equal distances in
   // is part of the result.
   std::span<const Candidate> sorted() {
@@ -267,6 +272,16 @@ Matrix<std::size_t> nearest_neighbors(const Matrix<double>& fitted,
     const auto sorted = heap.sorted();
     for (std::size_t j = 0; j < k; ++j) out(i, j) = sorted[j].index;
   };
+  // For few queries scikit-learn's brute force gives each thread a heap over part of the rows and
+  // pours those into a last one, which shuffles equal distances once more. We do as its single
+  // thread does (with several, its answer on ties depends on their number above 256 rows).
+  constexpr std::size_t kPouredQueries = 1024;
+  const auto store_poured = [&](std::size_t i, NearestHeap& heap) {
+    if (queries.rows() > kPouredQueries) return store(i, heap);
+    NearestHeap last(k);
+    heap.pour_into(last);
+    store(i, last);
+  };
   switch (choose(search, fitted, k)) {
     case NeighborSearch::kKdTree: {
       const KdTree tree(fitted);
@@ -285,7 +300,7 @@ Matrix<std::size_t> nearest_neighbors(const Matrix<double>& fitted,
       for (std::size_t i = 0; i < queries.rows(); ++i) {
         NearestHeap heap(k);
         scan_rows_expanded(fitted, norms, queries.row(i).data(), heap);
-        store(i, heap);
+        store_poured(i, heap);
       }
       break;
     }
@@ -294,7 +309,7 @@ Matrix<std::size_t> nearest_neighbors(const Matrix<double>& fitted,
       for (std::size_t i = 0; i < queries.rows(); ++i) {
         NearestHeap heap(k);
         scan_rows(fitted, queries.row(i).data(), heap);
-        store(i, heap);
+        store_poured(i, heap);
       }
       break;
   }

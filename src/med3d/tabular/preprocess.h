@@ -53,9 +53,10 @@ Matrix<double> one_hot(const std::vector<std::string>& cells,
                        bool drop_first = false);
 
 // Each NaN of x replaced by the mean of that column over the k nearest rows of `fitted` that have
-// it: KNNImputer. Distance: sum over columns present in both rows, times p / (number of those).
-// With no comparable row, the column's mean in `fitted`. Every column of `fitted` must have a
-// present value (Error(kData) names the column by its 1-based number). Cost O(m n p).
+// it, of equally near ones the first: KNNImputer. Distance: sum over columns present in both rows,
+// times p / (number of those). With no comparable row, the column's mean in `fitted`. Every column
+// of `fitted` must have a present value (Error(kData) names the column by its 1-based number). Cost
+// O(m n p).
 Matrix<double> knn_impute(const Matrix<double>& fitted, const Matrix<double>& x, std::size_t k = 5);
 
 }  // namespace med3d::tabular

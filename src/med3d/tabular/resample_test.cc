@@ -241,9 +241,8 @@ TEST(Resample, GrowsEveryClassButTheLargest) {
   EXPECT_NEAR(sums(adasyn.x).second, 555276.596756372, 1e-6);
 }
 
-// Two rows of class 1 at 0 and 10, k = 1: every synthetic value is 10 u or 10 - 10 u, so inside.
-// numpy.random.RandomState(42): randint(0, 2, 2) = [0, 1], then uniform = 0.18343478986616378... is
-// not needed: the property is what is pinned here.
+// Two rows of class 1 at 0 and 10, k = 1: every synthetic value is 10 u or 10 - 10 u with u in
+// [0, 1), so between them; the second column is 0 for both.
 TEST(Smote, StaysOnTheSegmentBetweenNeighbours) {
   Matrix<double> x(6, 2);
   x(1, 0) = 10.0;
