@@ -29,22 +29,21 @@ BagIndex index_bags(const Bags& bags, std::size_t inputs, const char* what) {
                 std::string(what) + ": " + std::to_string(bags.instances.rows()) +
                     " instances but " + std::to_string(bag_of.size()) + " bag numbers");
   }
-  const std::size_t count = *std::max_element(bag_of.begin(), bag_of.end()) + 1;
-  // Checked before anything is sized by it: a bag without instances would follow anyway.
+  const std::size_t largest = *std::max_element(bag_of.begin(), bag_of.end());
   const auto empty = [&](std::size_t bag) {
     throw Error(ErrorKind::kData,
-                std::string(what) + ": bag " + std::to_string(bag) + " of " +
-                    std::to_string(count) + " has no instance, expected at least one in each");
+                std::string(what) + ": bag " + std::to_string(bag) +
+                    " has no instance, but bags go up to number " + std::to_string(largest));
   };
-  if (count > bag_of.size()) {
+  // Before anything is sized by it: with a number beyond the instances, a smaller one is missing.
+  if (largest >= bag_of.size()) {
     std::vector<bool> seen(bag_of.size(), false);
     for (const std::size_t bag : bag_of) {
       if (bag < seen.size()) seen[bag] = true;
     }
-    // A number beyond the instances means that a smaller one is missing, or all are taken.
-    const auto hole = std::find(seen.begin(), seen.end(), false);
-    empty(static_cast<std::size_t>(hole - seen.begin()));
+    empty(static_cast<std::size_t>(std::find(seen.begin(), seen.end(), false) - seen.begin()));
   }
+  const std::size_t count = largest + 1;
   BagIndex index;
   index.ends.assign(count, 0);
   for (const std::size_t bag : bag_of) ++index.ends[bag];
