@@ -239,7 +239,7 @@ std::optional<Figure> comparison_forest(const Document& document, const std::str
   constexpr double kRow = 26.0;
   const double height = kRow * static_cast<double>(rows.size());
   Svg svg(780, height + 72);
-  const Frame frame{330, 22, 270, height, -reach, reach, 0.0, 1.0};
+  const Frame frame{368, 22, 232, height, -reach, reach, 0.0, 1.0};
   DataTable data{
       {"set", "a", "b", "metric", "test", "difference", "low", "high", "p", "p_adjusted"}, {}};
   for (const double tick : nice_ticks(-reach, reach, 5)) {
@@ -247,8 +247,8 @@ std::optional<Figure> comparison_forest(const Document& document, const std::str
     svg.text(frame.x(tick), frame.bottom() + 15, tick_label(tick), "tick mid");
   }
   svg.line(frame.x(0), frame.top, frame.x(0), frame.bottom(), "ref");
-  svg.text(frame.x(0) - 10, 14, "\u2190 second is better", "small quiet end");
-  svg.text(frame.x(0) + 10, 14, "first is better \u2192", "small quiet");
+  svg.text(frame.x(0) - 10, 14, "\u2190 second is higher", "small quiet end");
+  svg.text(frame.x(0) + 10, 14, "first is higher \u2192", "small quiet");
   svg.text(frame.left + frame.width / 2,
            frame.bottom() + 34,
            "difference (first minus second) with 95\u00A0% interval",
@@ -260,7 +260,7 @@ std::optional<Figure> comparison_forest(const Document& document, const std::str
     const std::string pair = fmt::format("{} \u2013 {}", a, b);
     const std::string shown = value_with_interval(comparison->difference);
     const double at = y + kRow / 2;
-    svg.text(0, at + 4, shorten(a, 24) + " \u2013 " + shorten(b, 24), "small", pair);
+    svg.text(0, at + 4, shorten(a, 28) + " \u2013 " + shorten(b, 28), "small", pair);
     whisker(svg, frame, comparison->difference, at, "whisker-a");
     const bool clear = comparison->difference.low && comparison->difference.high &&
                        (*comparison->difference.low > 0.0 || *comparison->difference.high < 0.0);
@@ -517,8 +517,8 @@ Figure missingness(const Cohort& cohort, const Endpoint& endpoint) {
   if (overall) {
     caption = fmt::format(
         "At the right, the share \u201C{}\u201D among patients without the value; "
-        "in the whole cohort it is {}. A gap between the two says that "
-        "missingness is not at random.",
+        "in the whole cohort it is {}. A clear gap between the two would "
+        "mean that missingness itself tells something about the outcome.",
         endpoint.positive_label,
         percent(overall));
   }

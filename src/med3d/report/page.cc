@@ -97,7 +97,11 @@ class Builder {
 
   std::string facts(const std::vector<Fact>& facts) const;
   std::string findings(const std::vector<Banner>& findings) const;
-  std::string figure(Figure figure, const std::string& wanted_id, bool wide);
+  // `heading` stands above the drawing where its place already says the rest of the title.
+  std::string figure(Figure figure,
+                     const std::string& wanted_id,
+                     bool wide,
+                     const std::string& heading = "");
   std::string estimate_cell(const Estimate* estimate);
   std::string not_estimable(const std::string& reason);
   std::string unique_id(const std::string& wanted);
@@ -163,10 +167,13 @@ std::string Builder::unique_id(const std::string& wanted) {
   return id;
 }
 
-std::string Builder::figure(Figure figure, const std::string& wanted_id, bool wide) {
+std::string Builder::figure(Figure figure,
+                            const std::string& wanted_id,
+                            bool wide,
+                            const std::string& heading) {
   figure.id = unique_id(wanted_id);
   const std::string anchor = "fig-" + figure.id;
-  std::string caption = escape(figure.title);
+  std::string caption = escape(heading.empty() ? figure.title : heading);
   if (!figure.caption.empty()) caption += fmt::format("<small>{}</small>", escape(figure.caption));
   std::string drawing = figure.svg.inline_markup(anchor, figure.title, figure.description);
   // Wide drawings scroll sideways on a telephone instead of shrinking past reading.
@@ -544,7 +551,8 @@ std::string Builder::metrics_table(const Model& model) {
     }
   }
   if (keys.empty()) return "";
-  std::string out = "<table><caption>Every metric</caption><thead><tr><th scope=\"col\">Metric";
+  std::string out =
+      "<table class=\"compact\"><caption>Every metric</caption><thead><tr><th scope=\"col\">Metric";
   for (const ModelSet& set : model.sets) {
     out += fmt::format("<th scope=\"col\" class=\"n\">{}", set_title(set.name));
   }
@@ -575,13 +583,18 @@ std::string Builder::model_details(const Model& model, bool open) {
     const std::string tail = slug(model.id).substr(0, 40) + (set.name == "test" ? "-test" : "-cv");
     std::string grid;
     if (set.confusion) {
-      grid += figure(confusion_matrix(model, set, document_.endpoint), "confusion-" + tail, false);
+      grid += figure(confusion_matrix(model, set, document_.endpoint),
+                     "confusion-" + tail,
+                     false,
+                     "Confusion matrix");
     }
-    if (set.roc) grid += figure(roc_curve(model, set), "roc-" + tail, false);
-    if (set.pr) grid += figure(pr_curve(model, set), "pr-" + tail, false);
+    if (set.roc) grid += figure(roc_curve(model, set), "roc-" + tail, false, "ROC curve");
+    if (set.pr) grid += figure(pr_curve(model, set), "pr-" + tail, false, "Precision and recall");
     if (set.calibration) {
-      grid +=
-          figure(calibration_plot(model, set, document_.endpoint), "calibration-" + tail, false);
+      grid += figure(calibration_plot(model, set, document_.endpoint),
+                     "calibration-" + tail,
+                     false,
+                     "Calibration");
     }
     if (!grid.empty()) body += "<div class=\"grid four\">" + grid + "</div>\n";
   }
