@@ -65,33 +65,61 @@ std::string shown(const std::string& name) {
   return out + (name.size() > 80 ? "...'" : "'");
 }
 
-// The JSON library keeps the last of two equal keys in silence, so keys are watched as they come.
-SortedJson parse_header(std::string_view text, std::string_view source) {
-  std::vector<std::set<std::string, std::less<>>> keys;
-  const auto watch = [&](int depth, SortedJson::parse_event_t event, SortedJson& parsed) {
-    using Event = SortedJson::parse_event_t;
-    if (event == Event::object_start || event == Event::array_start) {
-      if (depth > 2) {
-        throw Error(ErrorKind::kFormat,
-                    fmt::format("{}: the header is nested deeper than 3 levels", source));
-      }
-      if (event == Event::object_start) keys.emplace_back();
-    } else if (event == Event::object_end) {
-      if (!keys.empty()) keys.pop_back();
-    } else if (event == Event::key) {
-      const auto& name = parsed.get_ref<const std::string&>();
-      if (!keys.back().insert(name).second) {
-        throw Error(ErrorKind::kFormat,
-                    fmt::format("{}: key {} occurs twice in the header", source, shown(name)));
-      }
+// Checks what the JSON library does not: it keeps the last of two equal keys in silence, and it has
+// no bound on depth. (Its parser callbacks could do this, but take quadratic time in the number of
+// keys.)
+class HeaderCheck : public nlohmann::json_sax<SortedJson> {
+ public:
+  explicit HeaderCheck(std::string_view source) : source_(source) {}
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(std::size_t) override { return enter(); }
+  bool end_object() override { return leave(); }
+  bool start_array(std::size_t) override { return enter(); }
+  bool end_array() override { return leave(); }
+  bool key(string_t& name) override {
+    if (!keys_.back().insert(name).second) {
+      throw Error(ErrorKind::kFormat,
+                  fmt::format("{}: key {} occurs twice in the header", source_, shown(name)));
     }
     return true;
-  };
-  try {
-    return SortedJson::parse(text.begin(), text.end(), watch);
-  } catch (const SortedJson::exception&) {
-    throw Error(ErrorKind::kFormat, fmt::format("{}: the header is not valid JSON", source));
   }
+  bool parse_error(std::size_t at,
+                   const std::string&,
+                   const nlohmann::detail::exception&) override {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("{}: the header is not valid JSON at byte {}", source_, at));
+  }
+
+ private:
+  // The header, a tensor, its shape: nothing sound is nested deeper.
+  bool enter() {
+    if (keys_.size() >= 3) {
+      throw Error(ErrorKind::kFormat,
+                  fmt::format("{}: the header is nested deeper than 3 levels", source_));
+    }
+    keys_.emplace_back();
+    return true;
+  }
+  bool leave() {
+    keys_.pop_back();
+    return true;
+  }
+
+  std::string_view source_;
+  std::vector<std::set<std::string>> keys_;  // of each object that is open
+};
+
+SortedJson parse_header(std::string_view text, std::string_view source) {
+  HeaderCheck check(source);
+  SortedJson::sax_parse(text.begin(), text.end(), &check);
+  return SortedJson::parse(text.begin(), text.end());
 }
 
 DType dtype_of(const std::string& code, std::string_view what) {
