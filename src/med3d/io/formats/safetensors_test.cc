@@ -157,12 +157,12 @@ TEST(Safetensors, EveryCutAndBitFlipIsContained) {
   expect_bit_flips_contained(good, 100'000, parse);
 }
 
-// A header of 100,000 tensors: slow if any step were quadratic.
+// A header of 20,000 tensors: slow if any step were quadratic.
 TEST(Safetensors, ManyTensorsTakeNoLongerThanTheirNumber) {
   std::vector<NamedArray> tensors;
-  for (int i = 0; i < 100'000; ++i)
+  for (int i = 0; i < 20'000; ++i)
     tensors.push_back({std::to_string(i), Array{{1}, DType::kU8, "x"}});
-  EXPECT_EQ(parse_safetensors(safetensors_bytes(tensors), "x").tensors.size(), 100'000U);
+  EXPECT_EQ(parse_safetensors(safetensors_bytes(tensors), "x").tensors.size(), 20'000U);
 }
 
 }  // namespace
