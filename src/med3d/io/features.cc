@@ -16,6 +16,7 @@
 #include "med3d/io/formats/hdf5.h"
 #include "med3d/io/formats/npy.h"
 #include "med3d/io/formats/safetensors.h"
+#include "med3d/io/formats/torch_file.h"
 
 namespace med3d {
 namespace fs = std::filesystem;
@@ -26,6 +27,7 @@ constexpr const FeatureFormat* kFormats[] = {
     &npy_feature_format,
     &npz_feature_format,
     &safetensors_feature_format,
+    &torch_feature_format,
     &hdf5_feature_format,
 };
 
