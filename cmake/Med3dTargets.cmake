@@ -24,15 +24,16 @@ endif()
 # Hardening, checked on the finished program by tests/house/hardening. The files we read come from
 # strangers: a mistake in a parser should end the program, not become a way in.
 function(med3d_harden target)
-  # glibc's checks need an optimising compiler, and sanitizers replace the same functions.
+  # glibc's checks need an optimising compiler, and sanitizers replace the same functions;
+  # they also look for the reads that zeroed locals would hide.
   if(NOT CMAKE_CXX_FLAGS MATCHES "-fsanitize")
     target_compile_options(${target} PRIVATE
-      $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE> $<$<NOT:$<CONFIG:Debug>>:-D_FORTIFY_SOURCE=2>)
+      $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE> $<$<NOT:$<CONFIG:Debug>>:-D_FORTIFY_SOURCE=2>
+      $<$<BOOL:${MED3D_HAS_AUTO_VAR_INIT}>:-ftrivial-auto-var-init=zero>)
   endif()
   target_compile_options(${target} PRIVATE
     -fstack-protector-strong
-    $<$<BOOL:${MED3D_HAS_CF_PROTECTION}>:-fcf-protection=full>
-    $<$<BOOL:${MED3D_HAS_AUTO_VAR_INIT}>:-ftrivial-auto-var-init=zero>)
+    $<$<BOOL:${MED3D_HAS_CF_PROTECTION}>:-fcf-protection=full>)
   get_target_property(type ${target} TYPE)
   if(type STREQUAL EXECUTABLE)
     target_link_options(${target} PRIVATE -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
