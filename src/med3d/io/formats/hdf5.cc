@@ -1,23 +1,14 @@
 #include "med3d/io/formats/hdf5.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <hdf5.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
-#include <chrono>
 #include <cmath>
-#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <mutex>
-#include <new>
 #include <utility>
 #include <vector>
 
@@ -26,6 +17,7 @@
 #include "med3d/core/limits.h"
 #include "med3d/core/text.h"
 #include "med3d/io/array.h"
+#include "med3d/io/confined_internal.h"
 #include "med3d/io/features.h"
 
 namespace med3d {
@@ -34,16 +26,12 @@ namespace {
 
 constexpr std::uint64_t kMaxAttributes = 256;
 constexpr std::uint64_t kMaxAttributeBytes = 64ULL << 10U;
-constexpr std::uint64_t kMaxMessageBytes = 4096;
-constexpr std::uint64_t kChildMemory = 512ULL << 20U;  // besides the arrays themselves
-constexpr rlim_t kChildCpuSeconds = 120;
-constexpr std::chrono::seconds kChildWallTime{600};
+constexpr std::uint64_t kOwnMemory = 512ULL << 20U;  // of the library, besides the arrays
 // A dataset below this may be larger than what is stored for it by any factor.
 constexpr std::uint64_t kFreeInflation = 1ULL << 20U;
 
-// Held for every use of the library in this process and for every fork: a child made while another
-// thread is inside the library would inherit its lock and wait for it for ever. It also keeps a
-// child from inheriting the write end of another child's pipe, which would hide that one's death.
+// Held for every use of the library in this process and while a child is made: one made while
+// another thread is inside the library would inherit its lock and wait for it for ever.
 std::mutex& hdf5_mutex() {
   static std::mutex mutex;
   return mutex;
@@ -325,204 +313,23 @@ FeatureFile read_in_child(const fs::path& path) {
   return out;
 }
 
-std::uint64_t address_space_bytes() {
-  std::uint64_t pages = 0;
-  if (std::FILE* statm = std::fopen("/proc/self/statm", "re")) {
-    unsigned long value = 0;
-    if (std::fscanf(statm, "%lu", &value) == 1) pages = value;
-    std::fclose(statm);
-  }
-  return pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-}
-
-void set_limit(__rlimit_resource resource, rlim_t value) {
-  const struct rlimit limit { value, value };
-  ::setrlimit(resource, &limit);
-}
-
-// Gives up what reading does not need. `fd` is the pipe; the one returned replaces it.
-int confine(int fd, std::uint64_t file_bytes) {
-  // Handlers of the host program (a sanitizer's, a crash reporter's) would run in the child.
-  for (const int number :
-       {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGXCPU, SIGXFSZ, SIGPIPE, SIGTERM, SIGINT}) {
-    ::signal(number, SIG_DFL);
-  }
-  sigset_t none;
-  sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  set_limit(RLIMIT_CORE, 0);
-  set_limit(RLIMIT_FSIZE, 0);
-  set_limit(RLIMIT_CPU, kChildCpuSeconds);
-  // The parent may have mapped any amount (a GPU runtime reserves terabytes), so that is added to.
-  const std::uint64_t mapped = address_space_bytes();
-  if (mapped > 0) {
-    const std::uint64_t most = 2 * limits().array_bytes;
-    const std::uint64_t ratio = limits().zip_ratio;
-    const std::uint64_t arrays = file_bytes > most / ratio ? most : 2 * file_bytes * ratio;
-    set_limit(RLIMIT_AS, mapped + kChildMemory + arrays);
-  }
-  // The C library prints a line before it aborts on a damaged heap; nobody is to see it.
-  const int null = ::open("/dev/null", O_RDWR);
-  for (int standard = 0; standard < 3 && null >= 0; ++standard) ::dup2(null, standard);
-  const int kept = ::dup2(fd, 3) == 3 ? 3 : fd;
-  if (kept == 3) ::close_range(4, ~0U, 0);
+void send_file(const fs::path& path, const ConfinedSender& out) {
   // Shared folders of clusters often refuse the lock that HDF5 takes even for reading.
   ::setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
-  return kept;
+  const FeatureFile file = read_in_child(path);
+  out.result();
+  out.text(file.convention);
+  out.number(file.attributes.size());
+  for (const auto& [name, value] : file.attributes) {
+    out.text(name);
+    out.text(value);
+  }
+  out.number(file.features.rows());
+  out.number(file.features.cols());
+  out.bytes(file.features.data(), file.features.size() * sizeof(float));
+  out.number(file.coords ? 1 : 0);
+  if (file.coords) out.bytes(file.coords->data(), file.coords->size() * sizeof(std::int64_t));
 }
-
-class Sender {
- public:
-  explicit Sender(int fd) : fd_(fd) {}
-  void bytes(const void* data, std::size_t size) const {
-    const char* at = static_cast<const char*>(data);
-    while (size > 0) {
-      const auto n = ::write(fd_, at, size);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) ::_exit(1);  // the parent is gone
-      at += n;
-      size -= static_cast<std::size_t>(n);
-    }
-  }
-  void number(std::uint64_t value) const { bytes(&value, sizeof(value)); }
-  void text(std::string_view value) const {
-    number(value.size());
-    bytes(value.data(), value.size());
-  }
-
- private:
-  int fd_;
-};
-
-constexpr std::uint64_t kResultMark = 0x6D65643364726573ULL;
-constexpr std::uint64_t kErrorMark = 0x6D65643364657272ULL;
-
-[[noreturn]] void run_child(const fs::path& path, int fd, std::uint64_t file_bytes) {
-  const Sender out(confine(fd, file_bytes));
-  const auto send_error = [&](ErrorKind kind, std::string_view message) {
-    out.number(kErrorMark);
-    out.number(static_cast<std::uint64_t>(kind));
-    out.text(message.substr(0, kMaxMessageBytes));
-    ::_exit(0);
-  };
-  try {
-    const FeatureFile file = read_in_child(path);
-    out.number(kResultMark);
-    out.text(file.convention);
-    out.number(file.attributes.size());
-    for (const auto& [name, value] : file.attributes) {
-      out.text(name);
-      out.text(value);
-    }
-    out.number(file.features.rows());
-    out.number(file.features.cols());
-    out.bytes(file.features.data(), file.features.size() * sizeof(float));
-    out.number(file.coords ? 1 : 0);
-    if (file.coords) out.bytes(file.coords->data(), file.coords->size() * sizeof(std::int64_t));
-    ::_exit(0);
-  } catch (const Error& error) {
-    send_error(error.kind(), error.what());
-  } catch (const std::bad_alloc&) {
-    send_error(ErrorKind::kFormat, "it asks for more memory than a file of its size may");
-  } catch (const std::exception& error) {
-    send_error(ErrorKind::kFormat, error.what());
-  }
-  ::_exit(1);
-}
-
-// ---- in the parent ------------------------------------------------------------------------------
-
-class Child {
- public:
-  Child(pid_t pid, int fd, std::string source)
-      : pid_(pid), fd_(fd), source_(std::move(source)), end_(Clock::now() + kChildWallTime) {}
-  ~Child() {
-    ::close(fd_);
-    if (pid_ > 0) {
-      ::kill(pid_, SIGKILL);
-      wait();
-    }
-  }
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-
-  void bytes(void* data, std::size_t size) {
-    char* at = static_cast<char*>(data);
-    while (size > 0) {
-      const auto left =
-          std::chrono::duration_cast<std::chrono::milliseconds>(end_ - Clock::now()).count();
-      struct pollfd ready {
-        fd_, POLLIN, 0
-      };
-      const int count = left > 0 ? ::poll(&ready, 1, static_cast<int>(left)) : 0;
-      if (count < 0 && errno == EINTR) continue;
-      if (count == 0) {
-        fail(fmt::format(
-            "{}: reading it took more than {} seconds", source_, kChildWallTime.count()));
-      }
-      const auto n = count < 0 ? -1 : ::read(fd_, at, size);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) {
-        throw Error(
-            ErrorKind::kIo,
-            fmt::format("{}: the HDF5 reader cannot be heard: {}", source_, std::strerror(errno)));
-      }
-      if (n == 0) ended_early();
-      at += n;
-      size -= static_cast<std::size_t>(n);
-    }
-  }
-  std::uint64_t number() {
-    std::uint64_t value = 0;
-    bytes(&value, sizeof(value));
-    return value;
-  }
-  // The child read a hostile file and may lie: every size is checked here again.
-  std::string text(std::uint64_t most) {
-    const std::uint64_t size = number();
-    if (size > most) nonsense();
-    std::string value(size, '\0');
-    bytes(value.data(), value.size());
-    return value;
-  }
-  [[noreturn]] void nonsense() const {
-    fail(source_ + ": the HDF5 library was damaged by it and answered nonsense");
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-
-  int wait() {
-    int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0) {
-      if (errno != EINTR) {
-        status = 0;
-        break;
-      }
-    }
-    pid_ = -1;
-    return status;
-  }
-
-  [[noreturn]] void ended_early() {
-    const int status = wait();
-    const int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    if (number == SIGXCPU || number == SIGKILL) {
-      fail(fmt::format("{}: reading it took more than {} seconds of processor time, or was killed",
-                       source_,
-                       kChildCpuSeconds));
-    }
-    if (number != 0) {
-      fail(fmt::format("{}: the HDF5 library crashed on it (signal {})", source_, number));
-    }
-    fail(fmt::format("{}: the HDF5 library ended on it without an answer", source_));
-  }
-
-  pid_t pid_;
-  int fd_;
-  std::string source_;
-  Clock::time_point end_;
-};
 
 bool detect_hdf5(std::string_view head) {
   // A user block of 512 bytes, or a power of two above, may stand before the signature.
@@ -544,32 +351,21 @@ FeatureFile read_feature_file(const fs::path& path) {
   if (!fs::is_regular_file(path)) read_file(path, 0);
   const std::uint64_t file_bytes = fs::file_size(path);
 
-  int ends[2] = {-1, -1};
-  pid_t pid = -1;
+  // Both the child and we hold the arrays once; converting takes as much again at most.
+  const std::uint64_t most = 2 * limits().array_bytes;
+  const std::uint64_t ratio = limits().zip_ratio;
+  ConfinedOptions options;
+  options.library = "the HDF5 library";
+  options.memory_bytes =
+      kOwnMemory + (file_bytes > most / ratio / 2 ? most : 2 * file_bytes * ratio);
+  std::optional<ConfinedChild> started;
   {
-    const std::lock_guard lock(hdf5_mutex());
-    if (::pipe2(ends, O_CLOEXEC) == 0) {
-      pid = ::fork();
-      if (pid == 0) run_child(path, ends[1], file_bytes);
-      ::close(ends[1]);
-    }
+    const std::lock_guard lock(hdf5_mutex());  // see there
+    started.emplace(source, options, [&](const ConfinedSender& to) { send_file(path, to); });
   }
-  if (pid < 0) {
-    const int reason = errno;
-    if (ends[0] >= 0) ::close(ends[0]);
-    throw Error(ErrorKind::kIo,
-                fmt::format("{}: no process to read it in: {}", source, std::strerror(reason)));
-  }
-  Child child(pid, ends[0], source);
+  ConfinedChild& child = *started;
+  child.wait_for_result();
 
-  const std::uint64_t mark = child.number();
-  if (mark == kErrorMark) {
-    const std::uint64_t kind = child.number();
-    if (kind > static_cast<std::uint64_t>(ErrorKind::kIo)) child.nonsense();
-    throw Error(static_cast<ErrorKind>(kind),
-                fmt::format("{}: {}", source, child.text(kMaxMessageBytes)));
-  }
-  if (mark != kResultMark) child.nonsense();
   FeatureFile out;
   out.convention = child.text(16);
   const std::uint64_t attributes = child.number();
