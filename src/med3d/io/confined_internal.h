@@ -20,8 +20,8 @@ namespace med3d {
 struct ConfinedOptions {
   std::string library = "the reader";          // "<file>: <library> crashed on it (signal 11)"
   std::uint64_t memory_bytes = 512ULL << 20U;  // beyond what this process has mapped already
-  std::chrono::seconds processor_time{120};    // gzip gives 4 GiB, our largest array, in 40 s
-  std::chrono::seconds wall_time{600};         // files may lie on slow network folders
+  std::chrono::seconds processor_time{60};
+  std::chrono::seconds wall_time{600};  // files may lie on slow network folders
 };
 
 // The child's end of the pipe. An answer is result() and then any fields; an exception that leaves

@@ -4,8 +4,10 @@
 // knows the column. Nothing is guessed or repaired: a short row is an error, never padded.
 //
 // Source: RFC 4180, with LF line ends, a byte order mark, comment lines and other separators
-// allowed. Checked against: the MMIST-ccRCC, PORPOISE and cBioPortal tables, every cut of small
-// files.
+// allowed.
+//
+// Checked against: the MMIST-ccRCC, PORPOISE and cBioPortal tables as Python's csv module reads
+// them, every cut and bit flip of a small file.
 #pragma once
 
 #include <concepts>

@@ -4,6 +4,7 @@
 #include <hdf5.h>
 
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -26,7 +27,9 @@ namespace {
 
 constexpr std::uint64_t kMaxAttributes = 256;
 constexpr std::uint64_t kMaxAttributeBytes = 64ULL << 10U;
-constexpr std::uint64_t kOwnMemory = 512ULL << 20U;  // of the library, besides the arrays
+constexpr std::chrono::seconds kOwnTime{5};
+constexpr std::uint64_t kBytesPerSecond = 50ULL << 20U;  // a slow processor inflating gzip
+constexpr std::uint64_t kOwnMemory = 512ULL << 20U;      // of the library, besides the arrays
 // A dataset below this may be larger than what is stored for it by any factor.
 constexpr std::uint64_t kFreeInflation = 1ULL << 20U;
 
@@ -351,13 +354,15 @@ FeatureFile read_feature_file(const fs::path& path) {
   if (!fs::is_regular_file(path)) read_file(path, 0);
   const std::uint64_t file_bytes = fs::file_size(path);
 
-  // Both the child and we hold the arrays once; converting takes as much again at most.
-  const std::uint64_t most = 2 * limits().array_bytes;
-  const std::uint64_t ratio = limits().zip_ratio;
+  // What the file may hold at most, as its size and the limits allow. The library needs that twice
+  // while it converts, and damaged files can send it round in circles: a small one gets 5 seconds.
+  const std::uint64_t array_bytes = limits().array_bytes;
+  const bool bounded = file_bytes < array_bytes / limits().zip_ratio;
+  const std::uint64_t content = bounded ? file_bytes * limits().zip_ratio : array_bytes;
   ConfinedOptions options;
   options.library = "the HDF5 library";
-  options.memory_bytes =
-      kOwnMemory + (file_bytes > most / ratio / 2 ? most : 2 * file_bytes * ratio);
+  options.memory_bytes = kOwnMemory + 2 * content;
+  options.processor_time = kOwnTime + std::chrono::seconds(content / kBytesPerSecond);
   std::optional<ConfinedChild> started;
   {
     const std::lock_guard lock(hdf5_mutex());  // see there

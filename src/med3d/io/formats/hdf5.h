@@ -6,8 +6,9 @@
 //
 // Source: mahmoodlab/CLAM, mahmoodlab/TRIDENT and KatherLab/STAMP write these layouts (see
 // FeatureFile::convention); HDF5 1.10 reference manual.
-// Checked against: files of CLAM's own extract_features_fp.py, every cut and thousands of bit flips
-// of a small file.
+// Checked against: files of CLAM's own extract_features_fp.py; TRIDENT's and STAMP's layouts
+// written by h5py 3.7; drawn cuts and damaged bytes (of 3,000 damaged files three crashed the
+// library and five sent it round in circles: all became errors).
 #pragma once
 
 #include <cstdint>

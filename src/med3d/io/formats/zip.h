@@ -9,8 +9,8 @@
 // overlap each other or the directory, two members of one name, names that climb out of a folder.
 //
 // Source: PKWARE APPNOTE.TXT 6.3.10.
-// Checked against: files of numpy 1.x (MMIST-ccRCC), hand-made bytes, every truncation and bit flip
-// of small archives.
+// Checked against: files of NumPy 1.24 and torch 1.13, Python's zipfile reading ours, hand-made
+// bytes, every cut and bit flip of small archives.
 #pragma once
 
 #include <cstdint>
