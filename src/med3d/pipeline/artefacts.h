@@ -1,0 +1,30 @@
+// What the final fit leaves behind beside its predictions: the paper's three feature files,
+// learning curves, class counts before and after oversampling, and the hidden layers that UMAP will
+// show.
+#pragma once
+
+#include <filesystem>
+
+#include "med3d/core/json.h"
+#include "med3d/pipeline/evaluation.h"
+#include "med3d/pipeline/models.h"
+
+namespace med3d::pipeline {
+
+// Writes clinical_features.csv, wsi_features.csv and ct_mri_features.csv (patients that have the
+// modality; columns ehr_0.., wsi_0.., ctmri_0..) and, last of all, final.json with the rest.
+void write_final_artefacts(const std::filesystem::path& run_folder,
+                           const Cohort& cohort,
+                           const RunSettings& settings,
+                           const std::vector<ModelSpec>& specs,
+                           const FittedModels& models,
+                           const Partition& partition);
+
+// True when final.json and the bundle are there.
+bool final_artefacts_exist(const std::filesystem::path& run_folder);
+
+// The "umap" section of report.json: two dimensions of a hidden layer of the final fit; a point is
+// correct or not by its held-out prediction (cross-validation or test), never by the fit itself.
+Json umap_json(const Json& final_artefacts, const EvaluationContext& context);
+
+}  // namespace med3d::pipeline

@@ -1,0 +1,42 @@
+// A trained model as a folder: model.json says everything, model.safetensors holds the numbers.
+//
+//   model.json         format, version, endpoint and positive class, schema of the table, width of
+//                      each modality, preprocessing and network of every model, thresholds, seeds,
+//                      hash of the cohort, SHA-256 of the arrays
+//   model.safetensors  all arrays; loading them runs no code
+//
+// A bundle is read without the cohort it was trained on.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "med3d/core/json.h"
+#include "med3d/pipeline/models.h"
+
+namespace med3d::pipeline {
+
+struct Bundle {
+  Json facts;            // model.json without the networks
+  RunSettings settings;  // as trained
+  std::vector<ModelSpec> specs;
+  FittedModels models;
+  std::map<std::string, double> thresholds;
+  std::string sha256;  // of model.json, names the model in every prediction
+};
+
+// Writes the folder's two files, arrays first, so that a model.json always has its arrays.
+void write_bundle(const std::filesystem::path& folder,
+                  const Cohort& cohort,
+                  const RunSettings& settings,
+                  const std::vector<ModelSpec>& specs,
+                  const FittedModels& models,
+                  const std::map<std::string, double>& thresholds);
+
+// Throws Error(kNotFound) where there is no bundle, kFormat where the files break their format or
+// do not belong together, kUnsupported for a format of a later version.
+Bundle read_bundle(const std::filesystem::path& folder);
+
+}  // namespace med3d::pipeline

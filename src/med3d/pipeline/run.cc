@@ -1,0 +1,328 @@
+#include "med3d/pipeline/run.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <mutex>
+#include <optional>
+
+#include "med3d/core/error.h"
+#include "med3d/core/file.h"
+#include "med3d/core/hash.h"
+#include "med3d/core/parallel.h"
+#include "med3d/core/random.h"
+#include "med3d/core/text.h"
+#include "med3d/io/formats/csv.h"
+#include "med3d/pipeline/artefacts.h"
+#include "med3d/pipeline/bundle.h"
+#include "med3d/pipeline/cohort_check.h"
+#include "med3d/pipeline/evaluation.h"
+#include "med3d/pipeline/paper_leak.h"
+#include "med3d/pipeline/report_sections.h"
+#include "med3d/pipeline/tripod.h"
+#include "med3d/pipeline/version.h"
+#include "med3d/tabular/split.h"
+
+namespace med3d::pipeline {
+namespace fs = std::filesystem;
+namespace {
+
+// One process at a time in a run folder. The kernel lets go of the lock when the process ends,
+// however it ends, so there is no stale lock to clear.
+class FolderLock {
+ public:
+  explicit FolderLock(const fs::path& folder) {
+    const auto path = folder / ".lock";
+    fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd_ < 0) {
+      throw Error(ErrorKind::kIo,
+                  fmt::format("{}: cannot be written: {}", folder.string(), std::strerror(errno)));
+    }
+    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      ::close(fd_);
+      throw Error(ErrorKind::kIo,
+                  folder.string() + ": another med3d process is at work in this folder");
+    }
+  }
+  ~FolderLock() { ::close(fd_); }
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int fd_ = -1;
+};
+
+// The settings as they decide the result: where it is computed and by how many threads do not.
+std::string settings_text(const RunSettings& settings) {
+  RunSettings kept = settings;
+  kept.run.threads = 0;
+  SettingsSchema schema;
+  kept.describe(schema);
+  return settings_toml(schema, {}, true);
+}
+
+struct Piece {
+  int repeat = 0;  // -1: the final fit
+  int fold = 0;
+  Partition partition;
+
+  std::string file() const {
+    return repeat < 0 ? "final.json"
+                      : fmt::format("repeat{:02}-fold{:02}.json", repeat + 1, fold + 1);
+  }
+};
+
+std::vector<Piece> plan_pieces(const Cohort& cohort, const RunSettings& settings) {
+  Rows train;
+  Rows test;
+  for (std::size_t row = 0; row < cohort.size(); ++row) {
+    (cohort.split[row] == "test" ? test : train).push_back(row);
+  }
+  std::vector<std::uint8_t> label;
+  std::vector<int> strata;
+  const auto all_strata = source_strata(cohort, settings);
+  for (const std::size_t row : train) {
+    label.push_back(cohort.label[row]);
+    if (!all_strata.empty()) strata.push_back(all_strata[row]);
+  }
+  const auto folds = tabular::repeated_stratified_folds(
+      label,
+      strata,
+      settings.validation.folds,
+      settings.validation.repeats,
+      derive_seed(static_cast<std::uint64_t>(settings.run.seed), "outer"));
+  std::vector<Piece> pieces;
+  // The final fit is the longest piece and starts first.
+  pieces.push_back(
+      {-1, 0, test.empty() ? Partition::all_for_training(train) : Partition(train, test)});
+  for (int repeat = 0; repeat < settings.validation.repeats; ++repeat) {
+    for (int fold = 0; fold < settings.validation.folds; ++fold) {
+      Rows training;
+      Rows held_out;
+      for (std::size_t i = 0; i < train.size(); ++i) {
+        const bool out = folds[static_cast<std::size_t>(repeat)][i] == fold;
+        (out ? held_out : training).push_back(train[i]);
+      }
+      pieces.push_back({repeat, fold, Partition(std::move(training), std::move(held_out))});
+    }
+  }
+  return pieces;
+}
+
+// A finished piece of this very run, or nothing.
+std::optional<FoldOutcome> finished(const fs::path& file, const std::string& key) {
+  if (!fs::exists(file)) return std::nullopt;
+  try {
+    const Json json = read_json(file);
+    if (json.value("key", "") != key) return std::nullopt;
+    return FoldOutcome::from_json(json.at("outcome"));
+  } catch (const std::exception&) {
+    return std::nullopt;  // damaged: it is computed again
+  }
+}
+
+std::string splits_csv(const Cohort& cohort, const std::vector<Piece>& pieces, int repeats) {
+  std::vector<std::string> columns = {"case_id", "split", "source", "label"};
+  for (int r = 0; r < repeats; ++r) columns.push_back(fmt::format("fold_of_repeat_{}", r + 1));
+  std::vector<std::vector<std::string>> fold(static_cast<std::size_t>(repeats),
+                                             std::vector<std::string>(cohort.size()));
+  for (const auto& piece : pieces) {
+    if (piece.repeat < 0) continue;
+    for (const std::size_t row : piece.partition.held_out()) {
+      fold[static_cast<std::size_t>(piece.repeat)][row] = std::to_string(piece.fold + 1);
+    }
+  }
+  CsvWriter csv(columns);
+  for (std::size_t row = 0; row < cohort.size(); ++row) {
+    csv.text(cohort.case_ids[row])
+        .text(cohort.split[row].empty() ? "train" : cohort.split[row])
+        .text(cohort.source[row])
+        .number(static_cast<int>(cohort.label[row]));
+    for (const auto& of_repeat : fold) csv.text(of_repeat[row]);
+    csv.end_row();
+  }
+  return csv.str();
+}
+
+std::vector<std::string> modalities_of(const Cohort& cohort) {
+  std::vector<std::string> names;
+  if (!cohort.columns.empty()) names.emplace_back("clinical");
+  for (const auto& modality : cohort.modalities) names.push_back(modality.name);
+  return names;
+}
+
+}  // namespace
+
+RunSummary run(const RunSettings& settings, const RunOptions& options, Progress& progress) {
+  settings.validate();
+  return run_cohort(
+      load_cohort(settings.cohort, progress, options.threads), settings, options, progress);
+}
+
+RunSummary run_cohort(const Cohort& cohort,
+                      const RunSettings& settings,
+                      const RunOptions& options,
+                      Progress& progress) {
+  for (const auto& finding : check_cohort(cohort)) {
+    if (finding.level != "info") progress.warn(finding.text);
+  }
+  const auto specs = model_list(settings, modalities_of(cohort));
+  const auto pieces = plan_pieces(cohort, settings);
+  const std::string resolved = settings_text(settings);
+
+  RunSummary summary;
+  summary.key = sha256_hex(fmt::format("med3d {}\n{}\n{}", version(), cohort.sha256, resolved));
+  summary.pieces = pieces.size();
+  for (const auto& outcome : cohort.outcomes) {
+    if (outcome.status == "failed") ++summary.failed_items;
+  }
+  summary.plan = {{"output", options.output.string()},
+                  {"patients", cohort.size()},
+                  {"modalities", modalities_of(cohort)},
+                  {"pieces", pieces.size()},
+                  {"fits", pieces.size() * fold_units(settings, specs)},
+                  {"failed_items", summary.failed_items}};
+  summary.plan["models"] = Json::array();
+  for (const auto& spec : specs) summary.plan["models"].push_back(spec.id);
+  if (options.dry_run) return summary;
+
+  // Another run's folder is never mixed with this one.
+  const fs::path& out = options.output;
+  make_folder(out);
+  const FolderLock lock(out);
+  remove_stale_temporaries(out);
+  remove_stale_temporaries(out / "folds");
+  if (fs::exists(out / "run.json")) {
+    std::string found;
+    try {
+      found = read_json(out / "run.json").value("key", "");
+    } catch (const Error&) {
+      found = "damaged";
+    }
+    if (found != summary.key && !options.overwrite) {
+      throw Error(
+          ErrorKind::kUsage,
+          fmt::format("{}: holds another run (other settings, data or version)", out.string()));
+    }
+    if (found != summary.key) fs::remove_all(out / "folds");
+  } else if (!options.overwrite) {
+    for (const auto& entry : fs::directory_iterator(out)) {
+      if (!entry.path().filename().string().starts_with(".")) {
+        throw Error(ErrorKind::kUsage,
+                    fmt::format("{}: the folder is not empty and holds no run", out.string()));
+      }
+    }
+  }
+  write_json(out / "run.json",
+             {{"program", "med3d " + version()},
+              {"key", summary.key},
+              {"seed", settings.run.seed},
+              {"cohort", {{"name", cohort.name}, {"sha256", cohort.sha256}}},
+              {"endpoint", cohort.endpoint.name}});
+  write_file_atomic(out / "settings.toml", resolved);
+  write_json(out / "cohort.json", cohort_report(cohort));
+  write_file_atomic(out / "splits.csv", splits_csv(cohort, pieces, settings.validation.repeats));
+
+  // Fit what is missing. Each piece is independent and draws from its own seed.
+  std::vector<std::optional<FoldOutcome>> outcomes(pieces.size());
+  std::size_t open = 0;
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    outcomes[i] = finished(out / "folds" / pieces[i].file(), summary.key);
+    const bool needs_files = pieces[i].repeat < 0 && !final_artefacts_exist(out);
+    if (needs_files) outcomes[i].reset();
+    if (outcomes[i]) {
+      ++summary.taken_over;
+    } else {
+      ++open;
+    }
+  }
+  if (summary.taken_over > 0) {
+    progress.note(fmt::format("{} of {} pieces were finished before and are taken over",
+                              summary.taken_over,
+                              pieces.size()));
+  }
+  if (open > 0) progress.start("fitting models", open * fold_units(settings, specs));
+  parallel_for(pieces.size(), options.threads, [&](std::size_t i) {
+    if (outcomes[i]) return;
+    const Piece& piece = pieces[i];
+    const auto seed = derive_seed(
+        static_cast<std::uint64_t>(settings.run.seed),
+        "piece",
+        {static_cast<std::uint64_t>(piece.repeat + 1), static_cast<std::uint64_t>(piece.fold)});
+    FittedFold fitted = fit_fold(cohort, settings, specs, piece.partition, seed, progress);
+    fitted.outcome.repeat = piece.repeat;
+    fitted.outcome.fold = piece.fold;
+    if (piece.repeat < 0) {
+      std::map<std::string, double> thresholds;
+      for (const auto& [id, model] : fitted.outcome.models) thresholds[id] = model.threshold;
+      write_bundle(out / "model", cohort, settings, specs, fitted.models, thresholds);
+      write_final_artefacts(out, cohort, settings, specs, fitted.models, piece.partition);
+    }
+    write_json(out / "folds" / piece.file(),
+               {{"key", summary.key}, {"outcome", fitted.outcome.to_json()}});
+    outcomes[i] = std::move(fitted.outcome);
+  });
+
+  progress.start("evaluating", 0);
+  std::vector<FoldOutcome> cross_validation;
+  std::vector<FoldOutcome> final_fit;
+  for (auto& outcome : outcomes) {
+    (outcome->repeat < 0 ? final_fit : cross_validation).push_back(std::move(*outcome));
+  }
+  EvaluationContext context{cohort, settings, specs, {}, options.threads};
+  context.sets.push_back(aggregate("cross-validation", cohort, cross_validation));
+  if (!final_fit.front().held_out.empty()) {
+    context.sets.push_back(aggregate("test", cohort, final_fit));
+  }
+
+  Json report = {{"schema", 1},
+                 {"title", fmt::format("{}: {}", cohort.name, cohort.endpoint.name)},
+                 {"version", version()},
+                 {"synthetic", cohort.synthetic},
+                 {"banners", banner_section(cohort, settings)}};
+  report["endpoint"] = endpoint_section(cohort.endpoint);
+  report["protocol"] = protocol_section(cohort, settings);
+  report["cohort"] = cohort_section(cohort);
+  const Json artefacts = read_json(out / "final.json");
+  report["class_balance"] = artefacts.at("class_balance");
+  report["learning_curves"] = artefacts.at("learning_curves");
+  report.update(evaluate_models(context));
+  report["umap"] = umap_json(artefacts, context);
+  if (settings.validation.protocol == "paper-leak") {
+    report["paper_leak"] = paper_leak_json(context);
+  }
+  report["best"] = {{"arm", best_of_families(context, report["models"], {"arm"})},
+                    {"fusion", best_of_families(context, report["models"], {"fusion"})},
+                    {"baseline", best_of_families(context, report["models"], {"baseline"})}};
+  report["provenance"] = Json::array({Json::array({"Program", "med3d " + version()}),
+                                      Json::array({"Run key", summary.key}),
+                                      Json::array({"Cohort SHA-256", cohort.sha256}),
+                                      Json::array({"Seed", std::to_string(settings.run.seed)}),
+                                      Json::array({"Device", settings.run.device})});
+  report["tripod"] = tripod_json(report, cohort, settings);
+
+  write_file_atomic(out / "predictions.csv", predictions_csv(context));
+  Json metrics = {{"endpoint", report["endpoint"]}, {"models", Json::array()}};
+  for (const auto& model : report["models"]) {
+    Json kept = model;
+    for (auto& set : kept["sets"]) {
+      set.erase("roc");
+      set.erase("pr");
+    }
+    metrics["models"].push_back(kept);
+  }
+  metrics["comparisons"] = report["comparisons"];
+  write_json(out / "metrics.json", metrics);
+  write_json(out / "report.json", report);
+  progress.finish();
+  summary.report = std::move(report);
+  return summary;
+}
+
+}  // namespace med3d::pipeline

@@ -1,0 +1,295 @@
+#include "med3d/pipeline/run.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "med3d/core/error.h"
+#include "med3d/core/file.h"
+#include "med3d/core/hash.h"
+#include "med3d/pipeline/bundle.h"
+#include "med3d/pipeline/evaluation.h"
+#include "med3d/pipeline/predict.h"
+#include "med3d/pipeline/test_cohort.h"
+
+namespace med3d::pipeline {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path scratch(const std::string& name) {
+  const fs::path folder = fs::path(testing::TempDir()) / ("med3d-run-" + name);
+  fs::remove_all(folder);
+  return folder;
+}
+
+RunSummary run_small(const fs::path& folder, const RunSettings& settings, int threads = 1) {
+  RunOptions options;
+  options.output = folder;
+  options.threads = threads;
+  return run_cohort(small_cohort(), settings, options, silent_progress());
+}
+
+// Name and hash of every file of a run folder but the lock.
+std::map<std::string, std::string> contents(const fs::path& folder) {
+  std::map<std::string, std::string> out;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const auto name = fs::relative(entry.path(), folder).string();
+    if (entry.is_regular_file() && name != ".lock") out[name] = sha256_file(entry.path());
+  }
+  return out;
+}
+
+RunSettings few_models() {
+  RunSettings settings = brief_settings();
+  settings.run.models = {"clinical", "late_weighted"};
+  return settings;
+}
+
+TEST(Run, WritesEveryFileOfARunFolder) {
+  const auto folder = scratch("files");
+  const auto summary = run_small(folder, brief_settings());
+  const auto files = contents(folder);
+  for (const char* name : {"run.json",
+                           "settings.toml",
+                           "cohort.json",
+                           "splits.csv",
+                           "predictions.csv",
+                           "metrics.json",
+                           "report.json",
+                           "final.json",
+                           "clinical_features.csv",
+                           "wsi_features.csv",
+                           "ct_mri_features.csv",
+                           "model/model.json",
+                           "model/model.safetensors",
+                           "folds/final.json",
+                           "folds/repeat01-fold01.json",
+                           "folds/repeat01-fold03.json"}) {
+    EXPECT_TRUE(files.contains(name)) << name;
+  }
+  EXPECT_EQ(summary.pieces, 4U);
+  EXPECT_EQ(summary.report.at("models").size(), 16U);
+  // Every row says how many patients and events it rests on.
+  for (const auto& model : summary.report.at("models")) {
+    for (const auto& set : model.at("sets")) {
+      EXPECT_EQ(set.at("n").get<int>(),
+                set.at("positives").get<int>() + set.at("negatives").get<int>());
+      EXPECT_TRUE(set.at("metrics").contains("auroc"));
+    }
+  }
+}
+
+TEST(Run, IsTheSameToTheByteAtOneThreadAndAtThree) {
+  const auto one = scratch("one");
+  const auto three = scratch("three");
+  run_small(one, brief_settings(), 1);
+  run_small(three, brief_settings(), 3);
+  EXPECT_EQ(contents(one), contents(three));
+}
+
+TEST(Run, GoesOnWhereItWasStoppedAndEndsWithTheSameBytes) {
+  const auto whole = scratch("whole");
+  const auto broken = scratch("broken");
+  run_small(whole, few_models());
+  run_small(broken, few_models());
+  // As after a kill: a piece missing, one cut short, a temporary left, results not yet written.
+  fs::remove(broken / "folds/repeat01-fold02.json");
+  std::ofstream(broken / "folds/repeat01-fold03.json") << "{\"key\": ";
+  std::ofstream(broken / "folds/.x.json.tmp-999999999-00000000") << "half";
+  fs::remove(broken / "report.json");
+  fs::remove(broken / "predictions.csv");
+  const auto summary = run_small(broken, few_models());
+  EXPECT_EQ(summary.taken_over, 2U);
+  EXPECT_EQ(contents(broken), contents(whole));
+}
+
+TEST(Run, RefitsTheFinalModelsWhenTheirBundleIsGone) {
+  const auto folder = scratch("bundle-gone");
+  run_small(folder, few_models());
+  const auto before = contents(folder);
+  fs::remove_all(folder / "model");
+  run_small(folder, few_models());
+  EXPECT_EQ(contents(folder), before);
+}
+
+TEST(Run, RefusesAFolderThatHoldsAnotherRunUnlessToldToOverwrite) {
+  const auto folder = scratch("other");
+  run_small(folder, few_models());
+  RunSettings other = few_models();
+  other.run.seed = 2;
+  EXPECT_THROW(run_small(folder, other), Error);
+  RunOptions options;
+  options.output = folder;
+  options.overwrite = true;
+  EXPECT_EQ(run_cohort(small_cohort(), other, options, silent_progress()).taken_over, 0U);
+}
+
+TEST(Run, RefusesAFolderOfOtherFiles) {
+  const auto folder = scratch("foreign");
+  write_file_atomic(folder / "thesis.docx", std::string_view("x"));
+  EXPECT_THROW(run_small(folder, few_models()), Error);
+  EXPECT_TRUE(fs::exists(folder / "thesis.docx"));
+}
+
+TEST(Run, WritesNothingInADryRun) {
+  const auto folder = scratch("dry");
+  RunOptions options;
+  options.output = folder;
+  options.dry_run = true;
+  const auto summary = run_cohort(small_cohort(), few_models(), options, silent_progress());
+  EXPECT_FALSE(fs::exists(folder));
+  EXPECT_EQ(summary.plan.at("patients"), 60);
+}
+
+TEST(Run, SaysThatAVitalStatusIsNotRecurrence) {
+  const auto folder = scratch("honest");
+  const auto summary = run_small(folder, few_models());
+  EXPECT_FALSE(summary.report.at("endpoint").at("is_recurrence").get<bool>());
+  bool said = false;
+  for (const auto& banner : summary.report.at("banners")) {
+    said |= banner.at("text").get<std::string>().find("not recurrence") != std::string::npos;
+  }
+  EXPECT_TRUE(said);
+}
+
+TEST(Run, ShowsThePapersLeakBesideTheHonestResult) {
+  RunSettings settings = few_models();
+  settings.validation.protocol = "paper-leak";
+  const auto summary = run_small(scratch("leak"), settings);
+  const auto& rows = summary.report.at("paper_leak").at("rows");
+  ASSERT_EQ(rows.size(), 4U);  // SMOTE, ADASYN, honest cross-validation, honest test
+  EXPECT_NE(rows[0].at("label").get<std::string>().find("synthetic"), std::string::npos);
+  // 40 negatives of 60 patients: 80 rows after balancing, of which a fifth is judged on.
+  EXPECT_EQ(rows[0].at("n"), 16);
+  EXPECT_EQ(rows[0].at("positives"), rows[0].at("negatives"));
+}
+
+TEST(Bundle, PredictsAsTheModelsThatWereSaved) {
+  const Cohort cohort = small_cohort();
+  for (const char* pool : {"mean", "attention", "top"}) {
+    RunSettings settings = brief_settings();
+    settings.wsi_arm.pool = pool;
+    const auto specs = model_list(settings, {"clinical", "ct", "wsi"});
+    Rows rows(cohort.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = i;
+    const auto fitted =
+        fit_fold(cohort, settings, specs, Partition::all_for_training(rows), 5, silent_progress());
+    std::map<std::string, double> thresholds;
+    for (const auto& [id, model] : fitted.outcome.models) thresholds[id] = model.threshold;
+    const auto folder = scratch(std::string("bundle-") + pool);
+    write_bundle(folder, cohort, settings, specs, fitted.models, thresholds);
+    const Bundle bundle = read_bundle(folder);
+    ASSERT_EQ(bundle.models.size(), fitted.models.size());
+    for (const auto& [id, model] : fitted.models) {
+      const auto expected = model->predict(cohort, rows);
+      const auto actual = bundle.models.at(id)->predict(cohort, rows);
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        EXPECT_TRUE(expected[i] == actual[i] || (std::isnan(expected[i]) && std::isnan(actual[i])))
+            << id << " row " << i << " pool " << pool;
+      }
+    }
+  }
+}
+
+class PredictTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = scratch("predict");
+    run_small(folder_, brief_settings());
+    write_file_atomic(folder_ / "new.csv",
+                      std::string_view("case_id,age,stage,grade\nN1,61,4,3\nN2,50,1,\n"));
+    std::string slides = "case_id";
+    for (int j = 0; j < 8; ++j) slides += ",wsi_" + std::to_string(j);
+    slides += "\nN2,1,2,3,4,5,6,7,8\nN3,0,0,0,0,0,0,0,1\n";
+    write_file_atomic(folder_ / "slides.csv", slides);
+    write_file_atomic(folder_ / "narrow.csv", std::string_view("case_id,wsi_0,wsi_1\nN3,1,2\n"));
+    write_file_atomic(folder_ / "no_stage.csv", std::string_view("case_id,age,grade\nN1,61,3\n"));
+    write_file_atomic(folder_ / "text.csv",
+                      std::string_view("case_id,age,stage,grade\nN1,old,4,3\n"));
+  }
+  static PredictRequest request() {
+    PredictRequest out;
+    out.model = folder_ / "model";
+    return out;
+  }
+  static std::string message(const PredictRequest& wrong) {
+    try {
+      predict(wrong, silent_progress());
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+  static fs::path folder_;
+};
+fs::path PredictTest::folder_;
+
+TEST_F(PredictTest, AnswersForAnyPatientWithAtLeastOneModality) {
+  auto asked = request();
+  asked.clinical = folder_ / "new.csv";
+  asked.wsi = folder_ / "slides.csv";
+  const auto result = predict(asked, silent_progress());
+  std::map<std::string, std::vector<std::string>> used;
+  for (const auto& row : result.rows) {
+    if (row.model != "late_weighted") continue;
+    EXPECT_FALSE(std::isnan(row.probability)) << row.case_id;
+    used[row.case_id] = row.modalities_used;
+  }
+  EXPECT_EQ(used.at("N1"), (std::vector<std::string>{"clinical"}));
+  EXPECT_EQ(used.at("N2"), (std::vector<std::string>{"clinical", "wsi"}));
+  EXPECT_EQ(used.at("N3"), (std::vector<std::string>{"wsi"}));
+  EXPECT_EQ(result.endpoint, "dead_12");
+  EXPECT_EQ(result.model_sha256.size(), 64U);
+}
+
+TEST_F(PredictTest, RefusesATableWithoutAColumnTheModelNeeds) {
+  auto asked = request();
+  asked.clinical = folder_ / "no_stage.csv";
+  EXPECT_NE(message(asked).find("stage"), std::string::npos) << message(asked);
+}
+
+TEST_F(PredictTest, RefusesACellThatIsNoNumber) {
+  auto asked = request();
+  asked.clinical = folder_ / "text.csv";
+  EXPECT_NE(message(asked).find("age"), std::string::npos) << message(asked);
+}
+
+TEST_F(PredictTest, RefusesVectorsOfAnotherWidth) {
+  auto asked = request();
+  asked.wsi = folder_ / "narrow.csv";
+  EXPECT_NE(message(asked).find("8"), std::string::npos) << message(asked);
+}
+
+TEST_F(PredictTest, RefusesNothingToPredictFromAndUnknownModels) {
+  EXPECT_NE(message(request()).find("nothing to predict from"), std::string::npos);
+  auto asked = request();
+  asked.clinical = folder_ / "new.csv";
+  asked.models = {"clinicl"};
+  EXPECT_NE(message(asked).find("did you mean 'clinical'"), std::string::npos) << message(asked);
+}
+
+TEST_F(PredictTest, RefusesABundleWhoseArraysWereChanged) {
+  const auto copy = scratch("tampered");
+  fs::create_directories(copy);
+  fs::copy(folder_ / "model", copy, fs::copy_options::recursive);
+  std::string bytes = read_file(copy / "model.safetensors", 1ULL << 30);
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  write_file_atomic(copy / "model.safetensors", bytes);
+  auto asked = request();
+  asked.model = copy;
+  asked.clinical = folder_ / "new.csv";
+  EXPECT_NE(message(asked).find("SHA-256"), std::string::npos) << message(asked);
+}
+
+TEST_F(PredictTest, RefusesAFolderThatIsNoBundle) {
+  auto asked = request();
+  asked.model = folder_;
+  asked.clinical = folder_ / "new.csv";
+  EXPECT_NE(message(asked).find("no model.json"), std::string::npos) << message(asked);
+}
+
+}  // namespace
+}  // namespace med3d::pipeline
