@@ -11,15 +11,27 @@
 namespace med3d {
 
 // A plain list: objects that registered themselves would be dropped by the linker without a word.
+extern const Command cohort_check_command;
+extern const Command cohort_synth_command;
 extern const Command completion_command;
+extern const Command config_show_command;
 extern const Command docs_command;
 extern const Command doctor_command;
 extern const Command help_command;
 extern const Command limits_command;
+extern const Command predict_command;
+extern const Command report_render_command;
+extern const Command run_command;
 
 namespace {
 
 constexpr std::array kCommands = {
+    &run_command,
+    &predict_command,
+    &cohort_check_command,
+    &cohort_synth_command,
+    &config_show_command,
+    &report_render_command,
     &doctor_command,
     &limits_command,
     &help_command,
