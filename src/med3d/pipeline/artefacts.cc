@@ -65,7 +65,7 @@ Json curve_json(const std::string& title, const nn::LearningCurve& curve) {
   add("validation balanced accuracy", curve.validation_balanced_accuracy);
   return {{"title", title},
           {"series", series},
-          {"best_epoch", curve.best_epoch >= 0 ? Json(curve.best_epoch + 1) : Json(nullptr)}};
+          {"best_epoch", curve.best_epoch >= 0 ? Json(curve.best_epoch) : Json(nullptr)}};
 }
 
 Json matrix_json(const Matrix<float>& values) {
