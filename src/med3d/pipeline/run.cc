@@ -150,6 +150,24 @@ std::string splits_csv(const Cohort& cohort, const std::vector<Piece>& pieces, i
   return csv.str();
 }
 
+// All that a run writes but what it writes anew at its start. A run that replaces another would
+// else show the other's results until it ends, and keep for ever those that it has no like of.
+void remove_results(const fs::path& out) {
+  for (const char* name : {"folds",
+                           "model",
+                           "figures",
+                           "report.html",
+                           "report.json",
+                           "metrics.json",
+                           "predictions.csv",
+                           "final.json",
+                           "clinical_features.csv",
+                           "wsi_features.csv",
+                           "ct_mri_features.csv"}) {
+    fs::remove_all(out / name);
+  }
+}
+
 std::vector<std::string> modalities_of(const Cohort& cohort) {
   std::vector<std::string> names;
   if (!cohort.columns.empty()) names.emplace_back("clinical");
@@ -197,7 +215,7 @@ RunSummary run_cohort(const Cohort& cohort,
   make_folder(out);
   const FolderLock lock(out);
   remove_stale_temporaries(out);
-  remove_stale_temporaries(out / "folds");
+  for (const char* folder : {"folds", "model", "figures"}) remove_stale_temporaries(out / folder);
   if (fs::exists(out / "run.json")) {
     std::string found;
     try {
@@ -210,7 +228,7 @@ RunSummary run_cohort(const Cohort& cohort,
           ErrorKind::kUsage,
           fmt::format("{}: holds another run (other settings, data or version)", out.string()));
     }
-    if (found != summary.key) fs::remove_all(out / "folds");
+    if (found != summary.key) remove_results(out);
   } else if (!options.overwrite) {
     for (const auto& entry : fs::directory_iterator(out)) {
       if (!entry.path().filename().string().starts_with(".")) {

@@ -98,7 +98,10 @@ TEST(Run, GoesOnWhereItWasStoppedAndEndsWithTheSameBytes) {
   // As after a kill: a piece missing, one cut short, a temporary left, results not yet written.
   fs::remove(broken / "folds/repeat01-fold02.json");
   std::ofstream(broken / "folds/repeat01-fold03.json") << "{\"key\": ";
-  std::ofstream(broken / "folds/.x.json.tmp-999999999-00000000") << "half";
+  for (const char* name : {"folds", "model", "figures"}) {
+    fs::create_directories(broken / name);
+    std::ofstream(broken / name / ".x.json.tmp-999999999-00000000") << "half";
+  }
   fs::remove(broken / "report.json");
   fs::remove(broken / "predictions.csv");
   const auto summary = run_small(broken, few_models());
@@ -125,6 +128,29 @@ TEST(Run, RefusesAFolderThatHoldsAnotherRunUnlessToldToOverwrite) {
   options.output = folder;
   options.overwrite = true;
   EXPECT_EQ(run_cohort(small_cohort(), other, options, silent_progress()).taken_over, 0U);
+}
+
+// While the new run is at work, and after it, nothing in the folder is of the old one.
+TEST(Run, LeavesNothingOfTheRunItReplaces) {
+  const auto folder = scratch("replaced");
+  const auto fresh = scratch("fresh");
+  run_small(folder, brief_settings());
+  write_file_atomic(folder / "notes.txt", std::string_view("kept"));
+  write_file_atomic(folder / "report.html", std::string_view("of the old run"));
+  write_file_atomic(folder / "figures/roc-early.csv", std::string_view("of the old run"));
+  Cohort table_only = small_cohort();
+  table_only.modalities.clear();
+  RunSettings settings = few_models();
+  settings.run.models = {"clinical"};
+  RunOptions options;
+  options.overwrite = true;
+  for (const auto& output : {folder, fresh}) {
+    options.output = output;
+    run_cohort(table_only, settings, options, silent_progress());
+  }
+  EXPECT_TRUE(fs::remove(folder / "notes.txt"));
+  EXPECT_EQ(contents(folder), contents(fresh));
+  EXPECT_FALSE(fs::exists(folder / "wsi_features.csv"));
 }
 
 TEST(Run, RefusesAFolderOfOtherFiles) {
