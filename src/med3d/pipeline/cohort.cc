@@ -404,6 +404,27 @@ std::string not_a_covariate(const Cohort& cohort, const Column& column) {
   return "";
 }
 
+// A column of numbers with a stray text in it. No model can take it, and which of the two is meant
+// is not for us to guess; better said now than when a fold meets the text.
+void refuse_mixed(const Cohort& cohort, const Column& column) {
+  std::size_t numbers = 0, known = 0;
+  const std::string* text = nullptr;
+  for (const auto& cell : column.cells) {
+    if (cohort.is_missing(cell)) continue;
+    ++known;
+    if (parse_double(cell)) {
+      ++numbers;
+    } else if (text == nullptr) {
+      text = &cell;
+    }
+  }
+  if (text == nullptr || 2 * numbers <= known) return;
+  data_error("column '" + column.name + "': '" + *text + "', expected a number as in " +
+             std::to_string(numbers) + " of " + std::to_string(known) +
+             " cells; mend it, or name the column in [clinical] categorical or drop, or the text "
+             "in [clinical] missing");
+}
+
 void choose_covariates(const CohortSettings& settings, Patients& patients, Cohort& cohort) {
   const ClinicalSettings& clinical = settings.clinical;
   const auto check_names = [&](const StringList& names, const char* key) {
@@ -462,6 +483,9 @@ void choose_covariates(const CohortSettings& settings, Patients& patients, Cohor
     } else if (const std::string reason = not_a_covariate(cohort, column); !reason.empty()) {
       drop(reason);
       continue;
+    }
+    if (!contains(clinical.categorical, name) && !clinical.ordinal.contains(name)) {
+      refuse_mixed(cohort, column);
     }
     cohort.columns.push_back(std::move(column));
   }

@@ -288,6 +288,17 @@ TEST_F(SmallCohort, RefusesAnEndpointOfOneClass) {
   EXPECT_EQ(error(), "data: column 'label' has one class only, '0': nothing can be learnt from it");
 }
 
+TEST_F(SmallCohort, RefusesACovariateOfNumbersWithATextAmongThem) {
+  replace("P1,61,", "P1,6l,");
+  EXPECT_NE(error().find("data: column 'age': '6l', expected a number as in "), std::string::npos)
+      << error();
+  settings.clinical.categorical = {"age"};
+  EXPECT_EQ(error(), "loaded");
+  settings.clinical.categorical.clear();
+  settings.clinical.missing = {"6l"};
+  EXPECT_EQ(error(), "loaded");
+}
+
 TEST_F(SmallCohort, RefusesAnEndpointOfThreeClasses) {
   replace("P3,50,I,0", "P3,50,I,2");
   EXPECT_NE(error().find("has 3 classes (0, 1, 2), expected two"), std::string::npos);
