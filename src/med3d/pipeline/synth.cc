@@ -247,6 +247,14 @@ void write_synthetic_cohort(const fs::path& folder, int patients, std::uint64_t 
         ErrorKind::kUsage,
         "a synthetic cohort of " + std::to_string(patients) + " patients, expected 20 to 9999");
   }
+  // Items of an older synthetic cohort would pass for the new patients'; a real one is not ours to
+  // replace.
+  if (fs::exists(folder / "SYNTHETIC.txt")) {
+    fs::remove_all(folder / "Features");
+  } else if (fs::exists(folder / "clinical+genomic_split.csv") || fs::exists(folder / "Features")) {
+    throw Error(ErrorKind::kUsage,
+                folder.string() + ": holds a cohort that is not synthetic; choose another folder");
+  }
   const std::vector<Patient> people = draw_patients(patients, seed);
   make_folder(folder);
   write_file_atomic(folder / "SYNTHETIC.txt",

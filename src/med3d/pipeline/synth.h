@@ -28,7 +28,9 @@ namespace med3d::pipeline {
 //
 // patients  20 to 9999
 //
-// Equal arguments give equal bytes. Throws Error(kUsage) for another number of patients, kIo.
+// Equal arguments give equal bytes, also where a synthetic cohort stood before: its items are
+// removed. Throws Error(kUsage) for another number of patients, and for a folder that holds such a
+// cohort without the marker; kIo.
 void write_synthetic_cohort(const std::filesystem::path& folder,
                             int patients = 240,
                             std::uint64_t seed = 5);

@@ -166,6 +166,23 @@ TEST(SyntheticCohort, RefusesASizeThatMakesNoSense) {
   EXPECT_THROW(write_synthetic_cohort(folder.path(), 10000), Error);
 }
 
+TEST(SyntheticCohort, LeavesNoItemOfAnOlderOne) {
+  const TempFolder folder;
+  write_synthetic_cohort(folder.path(), 30, 1);
+  write_synthetic_cohort(folder.path(), 20, 2);
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(folder.path() / "Features")) {
+    EXPECT_LT(entry.path().filename().string(), "SYN-0021") << entry.path();
+  }
+}
+
+TEST(SyntheticCohort, RefusesAFolderOfRealPatients) {
+  const TempFolder folder;
+  folder.write("clinical+genomic_split.csv", "case_id\nreal\n");
+  EXPECT_THROW(write_synthetic_cohort(folder.path(), 20, 1), Error);
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "SYNTHETIC.txt"));
+}
+
 // clinical_features.csv, wsi_features.csv, ct_mri_features.csv with a label in the first.
 TEST(PaperLayout, IsRecognisedAndRead) {
   const TempFolder folder;

@@ -37,7 +37,7 @@ const Command cohort_synth_command = {
     .declare =
         [](Schema& schema) {
           schema.positional_path("FOLDER", "where to write; made if it is missing").required();
-          schema.integer("patients", "how many patients", 240, 40, 100000);
+          schema.integer("patients", "how many patients", 240, 20, 9999);
           add_common_seed(schema);
           add_common_overwrite(schema);
         },
