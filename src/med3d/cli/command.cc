@@ -157,7 +157,7 @@ const OptionSpec* Schema::find(std::string_view name) const {
 void add_common(Schema& schema) {
   schema.flag("help", "Show this help and stop")
       .flag("json", "Print the result, or the error, as one JSON document")
-      .flag("quiet", "Say nothing but the result and errors");
+      .flag("quiet", "Say nothing but the result, warnings and errors");
 }
 
 void add_common_seed(Schema& schema) {

@@ -23,7 +23,7 @@ int run(const Options& options) {
   const auto progress = make_console_progress(options.quiet() || options.json());
   const auto result = pipeline::predict(request, *progress);
   progress->finish();
-  if (!options.quiet()) {
+  if (!options.json()) {
     for (const auto& warning : result.warnings) progress->warn(warning);
   }
   const std::string csv = result.csv();
