@@ -17,7 +17,7 @@ enum class NeighborSearch {
   // What NearestNeighbors(algorithm='auto') picks: a k-d tree for at most 15 columns and
   // k < rows / 2, brute force otherwise.
   kAuto,
-  kBrute,  // every pair; distances as sums of squared differences, four rows at a time
+  kBrute,  // every pair; distances as sums of squared differences, in the order of the columns
   kKdTree,
   // Every pair; |x|^2 - 2 x.y + |y|^2 clipped at 0, the rounding of scikit-learn on sparse input
   // (SMOTENC's one-hot table). Rows at the same true distance may differ in the last bit here.
