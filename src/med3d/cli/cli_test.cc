@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <set>
@@ -9,6 +10,7 @@
 
 #include "med3d/cli/command.h"
 #include "med3d/cli/commands.h"
+#include "med3d/cli/commands/doctor_checks.h"
 #include "med3d/cli/describe.h"
 #include "med3d/cli/program.h"
 #include "med3d/core/file.h"
@@ -406,6 +408,19 @@ TEST(Program, TakesCommonOptionsBeforeTheCommand) {
   EXPECT_EQ(run({"--wrong", "limits"}).code, kExitUsage);
   EXPECT_EQ(run({"--versoin"}).code, kExitUsage);
   EXPECT_EQ(run({}).code, kExitUsage);
+}
+
+// The reference BLAS gives about 6 GFLOP/s and OpenBLAS more than 50; 15 is the first that is fine.
+TEST(Doctor, WarnsOfASlowMatrixProduct) {
+  EXPECT_EQ(matrix_product_check(50.0).state, CheckState::kOk);
+  EXPECT_EQ(matrix_product_check(50.0).found, "50 GFLOP/s on one thread");
+  EXPECT_EQ(matrix_product_check(50.0).advice, "");
+  EXPECT_EQ(matrix_product_check(15.0).state, CheckState::kOk);
+  for (const double slow : {14.99, 6.0, 0.0, std::nan("")}) {
+    const Check check = matrix_product_check(slow);
+    EXPECT_EQ(check.state, CheckState::kWarning) << slow;
+    EXPECT_NE(check.advice.find("libopenblas0-openmp"), std::string::npos) << slow;
+  }
 }
 
 }  // namespace

@@ -10,29 +10,22 @@
 
 #include "med3d/cli/build_info.h"
 #include "med3d/cli/command.h"
+#include "med3d/cli/commands/doctor_checks.h"
 #include "med3d/cli/output.h"
 #include "med3d/core/parallel.h"
 #include "med3d/core/text.h"
+#include "med3d/nn/device.h"
 
 namespace med3d {
 namespace {
 
-enum class State { kOk, kWarning, kFailed };
-
-struct Check {
-  std::string name;
-  State state = State::kOk;
-  std::string found;   // what is there
-  std::string advice;  // what to do about it; empty if all is well
-};
-
-std::string_view word_of(State state) {
+std::string_view word_of(CheckState state) {
   switch (state) {
-    case State::kOk:
+    case CheckState::kOk:
       return "ok";
-    case State::kWarning:
+    case CheckState::kWarning:
       return "warning";
-    case State::kFailed:
+    case CheckState::kFailed:
       return "failed";
   }
   return "failed";
@@ -84,15 +77,15 @@ std::string loaded_library(std::string_view prefix) {
 }
 
 Check blas_check() {
-  Check check{"blas", State::kOk, loaded_library("libblas.so"), ""};
+  Check check{"blas", CheckState::kOk, loaded_library("libblas.so"), ""};
   if (check.found.empty()) check.found = loaded_library("libopenblas");
   if (check.found.empty()) {
     check.found = "none loaded by this program";
   } else if (check.found.find("openblas") == std::string::npos) {
-    check.state = State::kWarning;
+    check.state = CheckState::kWarning;
     check.advice = "this BLAS is tens of times slower: install libopenblas0-openmp";
   } else if (check.found.find("openmp") == std::string::npos) {
-    check.state = State::kWarning;
+    check.state = CheckState::kWarning;
     check.advice =
         "the openmp flavour is faster under LibTorch: install libopenblas0-openmp and choose it "
         "with update-alternatives --config libblas.so.3-x86_64-linux-gnu";
@@ -100,15 +93,35 @@ Check blas_check() {
   return check;
 }
 
-// What the numeric libraries are and do on this machine. Anything a module can measure of itself
-// (the speed of its matrix product, the version it runs with) is one more entry here.
-std::vector<Check> compute_checks() { return {blas_check()}; }
+// The version that this program was built with, and the file that it runs with.
+Check torch_check() {
+  const std::string library = loaded_library("libtorch_cpu");
+  return {"torch",
+          CheckState::kOk,
+          fmt::format("LibTorch {}{}", nn::torch_version(), library.empty() ? "" : " " + library),
+          ""};
+}
+
+// No device is no fault: the networks here are small, and the processor is their default.
+Check cuda_check() {
+  return {"cuda",
+          CheckState::kOk,
+          nn::cuda_available() ? "a device that networks can use (--device cuda)"
+                               : "no device: networks run on the processor",
+          ""};
+}
+
+// What the numeric libraries are and do on this machine. Anything a module can measure of itself is
+// one more entry here, as long as the command stays quick (the matrix product takes about 0.1 s).
+std::vector<Check> compute_checks() {
+  return {blas_check(), torch_check(), cuda_check(), matrix_product_check(nn::sgemm_gflops())};
+}
 
 std::vector<Check> machine_checks() {
   const auto features = processor_features();
   const std::string model = cpuinfo("model name");
   Check processor{"processor",
-                  State::kOk,
+                  CheckState::kOk,
                   fmt::format("{} ({})",
                               model.empty() ? "unknown" : model,
                               features.empty() ? "no known vector unit"
@@ -116,14 +129,14 @@ std::vector<Check> machine_checks() {
                   ""};
   Check threads{
       "threads",
-      State::kOk,
+      CheckState::kOk,
       fmt::format("{} usable of {}", available_threads(), std::thread::hardware_concurrency()),
       ""};
   const double gib = static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
                      static_cast<double>(sysconf(_SC_PAGESIZE)) / (1024.0 * 1024.0 * 1024.0);
-  Check memory{"memory", State::kOk, fmt::format("{:.1f} GiB", gib), ""};
+  Check memory{"memory", CheckState::kOk, fmt::format("{:.1f} GiB", gib), ""};
   if (gib < 3.5) {
-    memory.state = State::kWarning;
+    memory.state = CheckState::kWarning;
     memory.advice = "networks on scans need about 4 GiB";
   }
   return {processor, threads, memory};
@@ -134,7 +147,7 @@ int run(const Options& options) {
   for (auto& check : compute_checks()) checks.push_back(std::move(check));
 
   bool failed = false;
-  for (const auto& check : checks) failed = failed || check.state == State::kFailed;
+  for (const auto& check : checks) failed = failed || check.state == CheckState::kFailed;
 
   if (options.json()) {
     Json document;
@@ -163,7 +176,7 @@ int run(const Options& options) {
     print("\nthis machine\n");
   }
   for (const auto& check : checks) {
-    if (options.quiet() && check.state == State::kOk) continue;
+    if (options.quiet() && check.state == CheckState::kOk) continue;
     print(fmt::format("  {:<14} {:<8} {}\n", check.name, word_of(check.state), check.found));
     if (!check.advice.empty()) print(fmt::format("  {:<14} {:<8} {}\n", "", "", check.advice));
   }
