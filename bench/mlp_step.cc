@@ -5,24 +5,17 @@
 
 #include <torch/torch.h>
 
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <vector>
 
+#include "bench/measure.h"
 #include "med3d/nn/device.h"
 #include "med3d/nn/internal/network.h"
 
+namespace med3d::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double milliseconds(Clock::time_point start, int steps) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count() / steps;
-}
-
 double ours(std::size_t inputs, const std::vector<int>& hidden, std::size_t batch, int steps) {
-  using namespace med3d::nn;
+  using namespace nn;
   NetworkSpec spec;
   spec.inputs = inputs;
   spec.hidden = hidden;
@@ -43,9 +36,9 @@ double ours(std::size_t inputs, const std::vector<int>& hidden, std::size_t batc
     }
   };
   run(100);
-  const auto start = Clock::now();
+  const Stopwatch watch;
   run(steps);
-  return milliseconds(start, steps);
+  return 1e3 * watch.cpu_s() / steps;
 }
 
 double eager(std::int64_t inputs, const std::vector<int>& hidden, std::int64_t batch, int steps) {
@@ -70,31 +63,48 @@ double eager(std::int64_t inputs, const std::vector<int>& hidden, std::int64_t b
     }
   };
   run(100);
-  const auto start = Clock::now();
+  const Stopwatch watch;
   run(steps);
-  return milliseconds(start, steps);
+  return 1e3 * watch.cpu_s() / steps;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  const int steps = argc > 1 ? std::atoi(argv[1]) : 2000;
-  med3d::nn::use_one_thread();
-  std::printf("LibTorch %s, sgemm %.0f GFLOP/s on one thread\n",
-              med3d::nn::torch_version().c_str(),
-              med3d::nn::sgemm_gflops());
-  struct Case {
+int run_cases(int argc, char** argv) {
+  const Arguments arguments(argc, argv, {{"steps", "2000"}});
+  const int steps = arguments.count("steps");
+  nn::use_one_thread();
+  Json json = {{"program", "mlp_step"},
+               {"libtorch", nn::torch_version()},
+               {"sgemm_gflops", nn::sgemm_gflops()},
+               {"steps", steps},
+               {"nets", Json::array()}};
+  std::string sentence = fmt::format("LibTorch {}, sgemm {:.0f} GFLOP/s on one thread",
+                                     nn::torch_version(),
+                                     json["sgemm_gflops"].get<double>());
+  struct Net {
     const char* name;
     std::size_t inputs;
     std::vector<int> hidden;
   };
-  for (const Case& c : {Case{"clinical 17-256-128-64-2", 17, {256, 128, 64}},
-                        Case{"scans 512-256-128-2", 512, {256, 128}},
-                        Case{"fused 1603-128-64-2", 1603, {128, 64}}}) {
-    const double a = ours(c.inputs, c.hidden, 32, steps);
-    const double b = eager(static_cast<std::int64_t>(c.inputs), c.hidden, 32, steps);
-    std::printf(
-        "%-26s ours %.3f ms/step, torch::nn eager %.3f ms/step, ratio %.1f\n", c.name, a, b, b / a);
+  for (const Net& net : {Net{"clinical 17-256-128-64-2", 17, {256, 128, 64}},
+                         Net{"scans 512-256-128-2", 512, {256, 128}},
+                         Net{"fused 1603-128-64-2", 1603, {128, 64}}}) {
+    const double a = ours(net.inputs, net.hidden, 32, steps);
+    const double b = eager(static_cast<std::int64_t>(net.inputs), net.hidden, 32, steps);
+    json["nets"].push_back({{"name", net.name}, {"ours_cpu_ms", a}, {"eager_cpu_ms", b}});
+    sentence +=
+        fmt::format("\n{:<26} ours {:.3f} CPU ms a step, torch::nn eager {:.3f}, ratio {:.1f}",
+                    net.name,
+                    a,
+                    b,
+                    b / a);
   }
+  say(sentence, json);
   return 0;
+}
+
+}  // namespace
+}  // namespace med3d::bench
+
+int main(int argc, char** argv) {
+  return med3d::bench::guarded(med3d::bench::run_cases, argc, argv);
 }
