@@ -8,6 +8,7 @@
 
 #include "med3d/core/error.h"
 #include "med3d/core/file.h"
+#include "med3d/core/hash.h"
 #include "med3d/core/random.h"
 #include "med3d/core/text.h"
 #include "med3d/io/features.h"
@@ -16,6 +17,16 @@
 
 namespace med3d::pipeline {
 namespace {
+
+// All that write_bundle and write_final_artefacts may write.
+constexpr const char* kFinalFiles[] = {"final.json",
+                                       "clinical_features.csv",
+                                       "wsi_features.csv",
+                                       "ct_mri_features.csv",
+                                       "ct_features.csv",
+                                       "mri_features.csv",
+                                       "model/model.json",
+                                       "model/model.safetensors"};
 
 Rows all_rows(const Cohort& cohort) {
   Rows rows(cohort.size());
@@ -96,17 +107,30 @@ void write_final_artefacts(const std::filesystem::path& run_folder,
                    clinical->second->embed(cohort, rows, layer),
                    "ehr");
   }
-  for (const auto& [file, prefix, modalities] :
-       {std::tuple<const char*, const char*, std::vector<std::string>>{
-            "ct_mri_features.csv", "ctmri", {"ct", "mri"}},
-        {"wsi_features.csv", "wsi", {"wsi"}}}) {
+  const auto write_means = [&](const std::string& name,
+                               const std::string& prefix,
+                               const std::vector<std::string>& modalities) {
     const Rows rows = rows_with(cohort, modalities);
-    if (rows.empty()) continue;
-    write_features(
-        run_folder / file, cohort, rows, mean_block(cohort, rows, modalities).values, prefix);
+    if (rows.empty()) return;
+    write_features(run_folder / (name + "_features.csv"),
+                   cohort,
+                   rows,
+                   mean_block(cohort, rows, modalities).values,
+                   prefix);
+  };
+  // One file for both kinds of scans, as in the paper, where their vectors are of one width.
+  const Modality* ct = cohort.find_modality("ct");
+  const Modality* mri = cohort.find_modality("mri");
+  if (ct != nullptr && mri != nullptr && ct->width != mri->width) {
+    write_means("ct", "ct", {"ct"});
+    write_means("mri", "mri", {"mri"});
+  } else {
+    write_means("ct_mri", "ctmri", {"ct", "mri"});
   }
+  write_means("wsi", "wsi", {"wsi"});
 
   Json final_json;
+  Json remarks = Json::object();
   // One fit per balancing method on the training patients, with a share held out to draw its
   // validation curve: the paper's Figures 8 to 11.
   final_json["class_balance"] = Json::array();
@@ -120,12 +144,19 @@ void write_final_artefacts(const std::filesystem::path& run_folder,
       tried.clinical_arm.fit.ensemble = 1;
       tried.clinical_arm.fit.validation_share =
           std::max(0.2, settings.clinical_arm.fit.validation_share);
-      const auto model =
-          spec->fit({cohort,
-                     tried,
-                     partition.training(),
-                     derive_seed(static_cast<std::uint64_t>(settings.run.seed), method),
-                     {}});
+      std::unique_ptr<Model> model;
+      try {
+        model = spec->fit({cohort,
+                           tried,
+                           partition.training(),
+                           derive_seed(static_cast<std::uint64_t>(settings.run.seed), method),
+                           {}});
+      } catch (const Error& error) {
+        // A method that cannot work on this table (SMOTENC without a numeric column) is no reason
+        // to lose the run, which may not even use it.
+        remarks[fmt::format("clinical, balancing: {}", method)] = {error.what()};
+        continue;
+      }
       if (const auto* counts = model->class_counts()) {
         final_json["class_balance"].push_back({{"method", method},
                                                {"before", {counts->before[0], counts->before[1]}},
@@ -143,7 +174,8 @@ void write_final_artefacts(const std::filesystem::path& run_folder,
     final_json["learning_curves"].push_back(curve_json(s.label, *found->second->curve()));
   }
 
-  // Hidden layers for UMAP: the first of the paper's baselines and of early concatenation.
+  // Hidden layers for UMAP: the clinical arm's last, the first of the paper's baselines and of
+  // early concatenation.
   final_json["layers"] = Json::array();
   for (const auto& s : specs) {
     const auto found = models.find(s.id);
@@ -158,7 +190,6 @@ void write_final_artefacts(const std::filesystem::path& run_folder,
                                     {"rows", rows},
                                     {"values", matrix_json(values)}});
   }
-  Json remarks = Json::object();
   for (const auto& [id, model] : models) {
     if (!model->remarks().empty()) remarks[id] = model->remarks();
   }
@@ -166,9 +197,17 @@ void write_final_artefacts(const std::filesystem::path& run_folder,
   write_json(run_folder / "final.json", final_json);
 }
 
-bool final_artefacts_exist(const std::filesystem::path& run_folder) {
-  return std::filesystem::exists(run_folder / "final.json") &&
-         std::filesystem::exists(run_folder / "model" / "model.json");
+Json final_artefact_hashes(const std::filesystem::path& run_folder) {
+  Json hashes = Json::object();
+  for (const char* name : kFinalFiles) {
+    const auto file = run_folder / name;
+    if (std::filesystem::is_regular_file(file)) hashes[name] = sha256_file(file);
+  }
+  return hashes;
+}
+
+void remove_final_artefacts(const std::filesystem::path& run_folder) {
+  for (const char* name : kFinalFiles) std::filesystem::remove(run_folder / name);
 }
 
 Json umap_json(const Json& final_artefacts, const EvaluationContext& context) {

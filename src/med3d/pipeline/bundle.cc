@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "med3d/core/error.h"
 #include "med3d/core/file.h"
@@ -32,6 +33,23 @@ Array array_of(const nn::Parameter& parameter) {
   array.bytes.resize(parameter.values.size() * sizeof(float));
   std::memcpy(array.bytes.data(), parameter.values.data(), array.bytes.size());
   return array;
+}
+
+const Json& object_of(const Json& json, const char* key) {
+  if (!json.contains(key) || !json.at(key).is_object()) {
+    throw Error(ErrorKind::kFormat, fmt::format("no object '{}'", key));
+  }
+  return json.at(key);
+}
+
+// A member of an object, or a message that names it (the library's own names only the types).
+template <class T>
+T field(const Json& json, const char* key) {
+  try {
+    return json.at(key).get<T>();
+  } catch (const Json::exception&) {
+    throw Error(ErrorKind::kFormat, fmt::format("'{}' is missing or not of its type", key));
+  }
 }
 
 }  // namespace
@@ -66,9 +84,14 @@ void write_bundle(const std::filesystem::path& folder,
   for (const auto& modality : cohort.modalities) widths[modality.name] = modality.width;
   Json columns = Json::array();
   for (const auto& column : cohort.columns) columns.push_back(column.name);
+  // What was done to the data, but not where the training machine kept them.
   RunSettings described = settings;
   SettingsSchema schema;
   described.describe(schema);
+  SettingsSchema of_cohort;
+  described.cohort.describe(of_cohort);
+  Json kept_settings = settings_json(schema, {});
+  for (const auto& section : of_cohort.sections()) kept_settings.erase(section.name);
   const auto& endpoint = cohort.endpoint;
   const Json document = {
       {"format", kBundleFormat},
@@ -90,7 +113,7 @@ void write_bundle(const std::filesystem::path& folder,
       {"columns", columns},
       {"missing_values", cohort.missing_values},
       {"seed", settings.run.seed},
-      {"settings", settings_json(schema, {})},
+      {"settings", kept_settings},
       {"arrays", {{"file", "model.safetensors"}, {"sha256", sha256_hex(bytes)}}},
       {"models", entries}};
   write_file_atomic(folder / "model.safetensors", bytes);
@@ -107,9 +130,8 @@ Bundle read_bundle(const std::filesystem::path& folder) {
   Bundle bundle;
   bundle.sha256 = sha256_hex(text);
   try {
-    bundle.facts = parse_json(text, json_path.string());
-    const Json& json = bundle.facts;
-    if (json.at("format").get<int>() != kBundleFormat) {
+    const Json json = parse_json(text, json_path.string());
+    if (field<int>(json, "format") != kBundleFormat) {
       throw Error(ErrorKind::kUnsupported,
                   fmt::format("bundle format {}, this program reads format {}",
                               json.at("format").dump(),
@@ -117,7 +139,7 @@ Bundle read_bundle(const std::filesystem::path& folder) {
     }
     const auto array_path = folder / "model.safetensors";
     const std::string bytes = read_file(array_path, limits().weights_bytes);
-    if (sha256_hex(bytes) != json.at("arrays").at("sha256").get<std::string>()) {
+    if (sha256_hex(bytes) != field<std::string>(object_of(json, "arrays"), "sha256")) {
       throw Error(ErrorKind::kFormat,
                   "model.safetensors is not the file that model.json was written with (SHA-256 "
                   "differs)");
@@ -140,23 +162,37 @@ Bundle read_bundle(const std::filesystem::path& folder) {
       }
       store.arrays[array.name.substr(0, slash)].push_back(std::move(parameter));
     }
-    for (const auto& [section, keys] : json.at("settings").items()) {
-      if (section == "radiology_arm" && keys.contains("joint")) {
-        bundle.settings.radiology_arm.joint = keys.at("joint").at("value").get<bool>();
+    bundle.endpoint = field<std::string>(object_of(json, "endpoint"), "name");
+    bundle.positive_label = field<std::string>(object_of(json, "endpoint"), "positive_label");
+    bundle.synthetic = field<bool>(object_of(json, "cohort"), "synthetic");
+    bundle.modalities = field<std::vector<std::string>>(json, "modalities");
+    bundle.columns = field<std::vector<std::string>>(json, "columns");
+    bundle.missing_values = field<std::vector<std::string>>(json, "missing_values");
+    for (const auto& [name, width] : object_of(json, "widths").items()) {
+      if (!width.is_number_integer() || width.get<std::int64_t>() < 1 ||
+          width.get<std::int64_t>() > std::numeric_limits<int>::max()) {
+        throw Error(ErrorKind::kFormat,
+                    fmt::format("'widths' has no whole number above 0 for '{}'", name));
       }
+      bundle.widths[name] = width.get<int>();
     }
-    bundle.settings.run.seed = json.at("seed").get<int>();
-    const auto specs =
-        model_list(bundle.settings, json.at("modalities").get<std::vector<std::string>>());
-    for (const auto& entry : json.at("models")) {
-      const auto id = entry.at("id").get<std::string>();
+    RunSettings settings;
+    settings.radiology_arm.joint =
+        json.at("settings").at("radiology_arm").at("joint").at("value").get<bool>();
+    const auto specs = model_list(settings, bundle.modalities);
+    for (const auto& entry : field<std::vector<Json>>(json, "models")) {
+      const auto id = field<std::string>(entry, "id");
       const auto spec =
           std::find_if(specs.begin(), specs.end(), [&](const ModelSpec& s) { return s.id == id; });
       if (spec == specs.end()) {
         throw Error(ErrorKind::kUnsupported, fmt::format("no model is called '{}'", id));
       }
-      bundle.models[id] = spec->load(entry.at("model"), store, bundle.models);
-      bundle.thresholds[id] = entry.at("threshold").get<double>();
+      try {
+        bundle.models[id] = spec->load(entry.at("model"), store, bundle.models);
+        bundle.thresholds[id] = field<double>(entry, "threshold");
+      } catch (const Error&) {
+        rethrow_with_context(fmt::format("model '{}'", id));
+      }
       bundle.specs.push_back(*spec);
     }
   } catch (const Json::exception& error) {

@@ -2,7 +2,7 @@
 //
 //   model.json         format, version, endpoint and positive class, schema of the table, width of
 //                      each modality, preprocessing and network of every model, thresholds, seeds,
-//                      hash of the cohort, SHA-256 of the arrays
+//                      settings of the models, hash of the cohort, SHA-256 of the arrays; no path
 //   model.safetensors  all arrays; loading them runs no code
 //
 // A bundle is read without the cohort it was trained on.
@@ -19,8 +19,13 @@
 namespace med3d::pipeline {
 
 struct Bundle {
-  Json facts;            // model.json without the networks
-  RunSettings settings;  // as trained
+  std::string endpoint;        // "vital_status_12"
+  std::string positive_label;  // what the probabilities are of
+  bool synthetic = false;      // trained on synthetic data
+  std::vector<std::string> modalities;
+  std::vector<std::string> columns;         // of the table
+  std::vector<std::string> missing_values;  // texts that mean missing, beside the usual ones
+  std::map<std::string, int> widths;        // numbers of a vector, by modality
   std::vector<ModelSpec> specs;
   FittedModels models;
   std::map<std::string, double> thresholds;
@@ -35,8 +40,10 @@ void write_bundle(const std::filesystem::path& folder,
                   const FittedModels& models,
                   const std::map<std::string, double>& thresholds);
 
-// Throws Error(kNotFound) where there is no bundle, kFormat where the files break their format or
-// do not belong together, kUnsupported for a format of a later version.
+// The files may come from anywhere: nothing they say is taken on trust, and no more memory is asked
+// for than a small multiple of their size.
+// Throws Error(kNotFound) where there is no bundle, kFormat where the files break their format,
+// contradict themselves or do not belong together, kUnsupported for a format of a later version.
 Bundle read_bundle(const std::filesystem::path& folder);
 
 }  // namespace med3d::pipeline

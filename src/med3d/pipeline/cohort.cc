@@ -704,7 +704,7 @@ void find_patients(const ModalitySettings& settings,
   if (variants > 0) {
     cohort.findings.push_back({"warning",
                                "id_variant",
-                               settings.shown_name() + ": " +
+                               settings.section + ": " +
                                    count_of(variants, "item spells", "items spell") +
                                    " the patient's id differently from the clinical table"});
   }
@@ -740,7 +740,7 @@ Modality load_modality(const ModalitySettings& settings,
                        Progress& progress,
                        int threads,
                        Cohort& cohort) {
-  const std::string& name = settings.shown_name();
+  const std::string& name = settings.section;
   std::vector<Candidate> items = list_items(settings);
   find_patients(settings, patients, outcome, items, cohort);
 

@@ -30,7 +30,7 @@ struct Column {
 // Vectors of one kind. items(i, :) belongs to item_ids[i] and patient_of_item[i]; items are ordered
 // by item id, so the order never depends on the file system.
 struct Modality {
-  std::string name;                          // "ct", "mri", "wsi" or the name in the settings
+  std::string name;                          // "ct", "mri" or "wsi": models look it up by this
   std::size_t width = 0;                     // length of a vector
   Matrix<float> items;                       // (n_items, width), finite
   std::vector<std::string> item_ids;         // file stem or table id

@@ -112,7 +112,6 @@ CohortSettings describe_paper(const fs::path& folder) {
   settings.cohort.description =
       "Patient-level embeddings in the paper's layout: one CSV file for each modality";
   settings.clinical.table = folder / "clinical_features.csv";
-  settings.ct.name = "ctmri";
   settings.ct.features = {folder / "ct_mri_features.csv"};
   settings.ct.enabled = is_file(settings.ct.features.front());
   settings.wsi.features = {folder / "wsi_features.csv"};
@@ -250,7 +249,6 @@ void ModalitySettings::describe(SettingsSchema& schema) {
                      ? "Embeddings of whole-slide images."
                      : (section == "ct" ? "Embeddings of CT scans." : "Embeddings of MRI scans."));
   schema.field("enabled", enabled, "Use this modality.");
-  schema.field("name", name, "Name in outputs; empty = the section's.");
   schema.field("features",
                features,
                "Folder with one file for each item, one wide CSV file, or a list of files.");
@@ -299,13 +297,7 @@ void CohortSettings::describe(SettingsSchema& schema) {
 void CohortSettings::validate() const {
   endpoint.validate();
   if (clinical.table.empty()) usage("[clinical] table is missing: the rows are the cohort");
-  StringList names;
   for (const auto* modality : {&ct, &mri, &wsi}) {
-    const std::string& name = modality->shown_name();
-    if (name.empty() || name == "clinical" || has_word(names, name)) {
-      usage("[" + modality->section + "] name '" + name + "' is taken");
-    }
-    names.push_back(name);
     if (modality->case_from == "map" && modality->map.empty()) {
       usage("[" + modality->section + "] case_from = \"map\" needs a map file");
     }

@@ -73,7 +73,6 @@ struct ModalitySettings {
 
   std::string section;  // "ct", "mri" or "wsi"
   bool enabled = true;
-  std::string name;  // in outputs; empty = section
   PathList features;
   std::string case_from = "name";
   std::filesystem::path map;
@@ -85,7 +84,6 @@ struct ModalitySettings {
   std::string reduce = "mean";
 
   void describe(SettingsSchema& schema);
-  const std::string& shown_name() const { return name.empty() ? section : name; }
 };
 
 struct GenomicSettings {

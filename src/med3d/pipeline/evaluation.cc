@@ -394,7 +394,7 @@ Json evaluate_models(const EvaluationContext& context) {
       }
       for (const auto& [arm, weight] : found->second.weights) {
         report["late_weights"].push_back(
-            {{"set", set.name}, {"model", spec.id}, {"modality", arm}, {"weight", weight}});
+            {{"set", set.name}, {"model", spec.label}, {"modality", arm}, {"weight", weight}});
       }
       for (const auto& [setting, chosen] : found->second.chosen) {
         report["selection"].push_back({{"set", set.name},

@@ -246,6 +246,7 @@ FittedFold fit_fold(const Cohort& cohort,
       std::vector<Recalibration> recalibration(arms.size());
       std::vector<std::uint8_t> label;
       for (const std::size_t row : rows) label.push_back(cohort.label[row]);
+      std::vector<bool> seen(arms.size(), false);
       bool any = false;
       for (std::size_t k = 0; k < arms.size(); ++k) {
         if (!result.models.contains(arms[k])) continue;
@@ -260,12 +261,16 @@ FittedFold fit_fold(const Cohort& cohort,
         const auto balanced = stats::balanced_accuracy(matrix);
         // An arm that was never seen to work out of fold carries no weight.
         if (!balanced.ok()) continue;
+        seen[k] = true;
         any = true;
         weights[k] = settings.fusion.late_rule == "excess" ? std::max(0.0, balanced.value - 0.5)
                                                            : balanced.value;
       }
       if (any && spec.id == "late_learned") {
         weights = learned_weights(probability, label);
+        for (std::size_t k = 0; k < arms.size(); ++k) {
+          if (!seen[k]) weights[k] = 0.0;
+        }
       }
       if (any && std::all_of(weights.begin(), weights.end(), [](double w) { return w <= 0; })) {
         std::fill(weights.begin(), weights.end(), 1.0);
@@ -281,7 +286,8 @@ FittedFold fit_fold(const Cohort& cohort,
     }
 
     const auto predicted = with_prediction(cohort, rows, oof);
-    outcome.threshold = settings.validation.threshold == "half"
+    // The majority class is the rule itself: no threshold could be learnt for it.
+    outcome.threshold = settings.validation.threshold == "half" || spec.id == kMajorityModel
                             ? 0.5
                             : best_threshold(predicted.label, predicted.probability);
     if (const auto found = result.models.find(spec.id);

@@ -118,6 +118,43 @@ TEST(FitFold, RecordsAnArmWhoseTrainingPatientsAreOfOneClass) {
   EXPECT_EQ(outcome.models.at("clinical").not_fitted, "");
   EXPECT_FALSE(outcome.models.at("late_weighted").weights.at("ct_mri") > 0.0);
   for (const double p : outcome.models.at("late_weighted").probability) EXPECT_FALSE(std::isnan(p));
+  // Learning weights has nothing to learn this arm's from: it starts at a half and must not stay.
+  EXPECT_EQ(outcome.models.at("late_learned").weights.at("ct_mri"), 0.0);
+}
+
+// A third is positive: whatever the inner folds' prevalences are, nobody is called positive.
+TEST(FitFold, CallsEverybodyTheMajorityClassInTheReferenceRow) {
+  const FoldOutcome outcome = outcome_of(small_cohort(), brief_settings());
+  const auto& majority = outcome.models.at(kMajorityModel);
+  EXPECT_EQ(majority.threshold, 0.5);
+  for (const double p : majority.probability) EXPECT_LT(p, majority.threshold);
+}
+
+// "site" was dropped when the table was read, and the stage baseline sees no "age".
+TEST(FitFold, TakesDeclarationsOfColumnsThatAModelDoesNotSee) {
+  RunSettings settings = brief_settings();
+  settings.run.models = {"clinical", "stage_grade_logistic"};
+  settings.cohort.clinical.drop = {"site"};
+  settings.cohort.clinical.categorical = {"age"};
+  settings.cohort.clinical.ordinal = {{"histology", {"low", "high"}}};
+  const FoldOutcome outcome = outcome_of(small_cohort(), settings);
+  EXPECT_EQ(outcome.models.at("clinical").not_fitted, "");
+  EXPECT_EQ(outcome.models.at("stage_grade_logistic").not_fitted, "");
+}
+
+// Every training cell is a built-in stage word, one held-out cell is not: the column is text
+// throughout, and the word is a category that was not seen.
+TEST(FitFold, ReadsAColumnInTheSameWayOnBothSidesOfASplit) {
+  Cohort cohort = small_cohort();
+  Column column{"t", {}, "clinical"};
+  for (std::size_t i = 0; i < cohort.size(); ++i) {
+    column.cells.push_back(i == 5 ? "T2/T3" : "T" + std::to_string(1 + i % 3));
+  }
+  cohort.columns.push_back(column);
+  RunSettings settings = brief_settings();
+  settings.run.models = {"clinical"};
+  const FoldOutcome outcome = outcome_of(cohort, settings);
+  for (const double p : outcome.models.at("clinical").probability) EXPECT_FALSE(std::isnan(p));
 }
 
 TEST(FitFold, ChoosesAmongCandidatesByInnerFoldsAndSaysWhich) {

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "med3d/core/error.h"
+#include "med3d/core/limits.h"
 #include "med3d/core/random.h"
 #include "med3d/core/text.h"
 #include "med3d/nn/bag_classifier.h"
@@ -156,12 +158,60 @@ Json to_json(const nn::MlpOptions& options, std::size_t inputs) {
       {"loss", options.training.loss == nn::TrainingOptions::Loss::kBce ? "bce" : "cross_entropy"}};
 }
 
-nn::MlpOptions mlp_options_from(const Json& json) {
+// A word of a bundle, one of those that save() writes.
+std::string word_of(const Json& json, const char* key, const std::vector<std::string>& allowed) {
+  const auto word = json.at(key).get<std::string>();
+  if (std::find(allowed.begin(), allowed.end(), word) == allowed.end()) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("'{}' is '{}', expected one of {}", key, word, join(allowed, ", ")));
+  }
+  return word;
+}
+
+// The widths of a bundle's hidden layers. What a network of them would hold must be there in the
+// arrays, which are as large as the file, so that a few digits cannot ask for any memory they like.
+std::vector<int> hidden_of(const Json& json, std::uint64_t inputs, const nn::Parameters& arrays) {
+  const auto hidden = json.at("hidden").get<std::vector<int>>();
+  std::uint64_t held = 0;
+  for (const auto& array : arrays) held += array.values.size();
+  std::uint64_t needed = 0;
+  std::uint64_t width = inputs;
+  for (const int next : hidden) {
+    if (next < 1 || width < 1) {
+      throw Error(ErrorKind::kFormat, "'inputs' or 'hidden' has a width below 1");
+    }
+    needed = checked_add(
+        needed, checked_multiply(width, static_cast<std::uint64_t>(next), "'hidden'"), "'hidden'");
+    width = static_cast<std::uint64_t>(next);
+  }
+  if (hidden.empty() || needed > held) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("'inputs' and 'hidden' make a network of at least {} numbers, the "
+                            "arrays hold {}",
+                            needed,
+                            held));
+  }
+  return hidden;
+}
+
+// How many networks of different seeds a bundle's model has.
+std::size_t members_of(const Json& json) {
+  const auto members = json.at("members").get<std::size_t>();
+  if (members == 0) throw Error(ErrorKind::kFormat, "'members' is 0, expected at least 1");
+  return members;
+}
+
+nn::Parameters arrays_of(const Json& json, const TensorStore& store, std::size_t member) {
+  return store.get(fmt::format("{}/{}", json.at("tensors").get<std::string>(), member));
+}
+
+nn::MlpOptions mlp_options_from(const Json& json, const TensorStore& store) {
   nn::MlpOptions options;
-  options.hidden = json.at("hidden").get<std::vector<int>>();
+  options.hidden =
+      hidden_of(json, json.at("inputs").get<std::uint64_t>(), arrays_of(json, store, 0));
   options.dropout.assign(options.hidden.size(), 0.0);
   options.batch_norm = json.at("batch_norm").get<bool>();
-  options.training.loss = json.at("loss") == "bce"
+  options.training.loss = word_of(json, "loss", {"bce", "cross_entropy"}) == "bce"
                               ? nn::TrainingOptions::Loss::kBce
                               : nn::TrainingOptions::Loss::kWeightedCrossEntropy;
   return options;
@@ -201,12 +251,10 @@ class MlpEnsemble {
   }
   static MlpEnsemble load(const Json& json, const TensorStore& store) {
     MlpEnsemble ensemble;
-    const auto options = mlp_options_from(json);
-    for (std::size_t m = 0; m < json.at("members").get<std::size_t>(); ++m) {
+    const auto options = mlp_options_from(json, store);
+    for (std::size_t m = 0; m < members_of(json); ++m) {
       ensemble.add(nn::Mlp::from_parameters(
-          options,
-          json.at("inputs").get<std::size_t>(),
-          store.get(fmt::format("{}/{}", json.at("tensors").get<std::string>(), m))));
+          options, json.at("inputs").get<std::size_t>(), arrays_of(json, store, m)));
     }
     return ensemble;
   }
@@ -215,24 +263,61 @@ class MlpEnsemble {
   std::vector<nn::Mlp> members_;
 };
 
-tabular::EncoderOptions encoder_options(const Cohort& cohort, const RunSettings& settings) {
+// What is declared of the columns of `table`: loading the cohort has checked the names and left out
+// what is dropped, and a model may see a part of the columns only.
+tabular::EncoderOptions encoder_options(const Cohort& cohort,
+                                        const RunSettings& settings,
+                                        const tabular::RawTable& table) {
   tabular::EncoderOptions options;
   const auto& clinical = settings.cohort.clinical;
   options.missing.insert(
       options.missing.end(), cohort.missing_values.begin(), cohort.missing_values.end());
-  options.ordinal = clinical.ordinal;
-  options.categorical = clinical.categorical;
-  options.drop = clinical.drop;
+  for (const auto& column : table) {
+    const auto& name = column.name;
+    if (const auto found = clinical.ordinal.find(name); found != clinical.ordinal.end()) {
+      options.ordinal.insert(*found);
+    }
+    if (std::find(clinical.categorical.begin(), clinical.categorical.end(), name) !=
+        clinical.categorical.end()) {
+      options.categorical.push_back(name);
+    }
+  }
   options.missing_indicators = settings.clinical_arm.missing_indicators;
   options.max_missing = settings.clinical_arm.max_missing;
   return options;
 }
 
-// Fits the encoder on the training rows that have a table row, restricted to chosen columns.
-tabular::ClinicalEncoder fit_encoder(const FitRequest& request,
-                                     const Rows& rows,
-                                     const std::vector<std::string>& columns) {
-  auto table = clinical_table(request.cohort, rows);
+Rows rows_with_table(const Cohort& cohort, const Rows& rows) {
+  Rows out;
+  for (const std::size_t row : rows) {
+    if (cohort.has_clinical[row]) out.push_back(row);
+  }
+  return out;
+}
+
+// Whether a column is text is read from all patients: a fact of the table's schema, like its name.
+// Else a word that stands only among held-out patients would not be readable there.
+void declare_text_columns(const Cohort& cohort,
+                          const tabular::RawTable& table,
+                          tabular::EncoderOptions& options) {
+  Rows all(cohort.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  auto whole = clinical_table(cohort, rows_with_table(cohort, all));
+  std::erase_if(whole, [&](const tabular::RawColumn& column) {
+    return std::none_of(table.begin(), table.end(), [&](const tabular::RawColumn& kept) {
+      return kept.name == column.name;
+    });
+  });
+  for (auto& name : tabular::ClinicalEncoder::text_columns(whole, options)) {
+    options.categorical.push_back(std::move(name));
+  }
+}
+
+// The rows of the table, restricted to chosen columns; all of them where none is chosen.
+tabular::RawTable chosen_table(const Cohort& cohort,
+                               const Rows& rows,
+                               const std::vector<std::string>& columns) {
+  auto table = clinical_table(cohort, rows);
   if (!columns.empty()) {
     std::vector<std::string> names;
     for (const auto& column : table) names.push_back(column.name);
@@ -247,7 +332,24 @@ tabular::ClinicalEncoder fit_encoder(const FitRequest& request,
       return std::find(columns.begin(), columns.end(), column.name) == columns.end();
     });
   }
-  return tabular::ClinicalEncoder::fit(table, encoder_options(request.cohort, request.settings));
+  return table;
+}
+
+tabular::ClinicalEncoder fit_encoder(const Cohort& cohort,
+                                     const RunSettings& settings,
+                                     const tabular::RawTable& training) {
+  auto options = encoder_options(cohort, settings, training);
+  declare_text_columns(cohort, training, options);
+  return tabular::ClinicalEncoder::fit(training, options);
+}
+
+std::vector<std::string> encoder_warnings(const tabular::ClinicalEncoder& encoder,
+                                          const Cohort& cohort,
+                                          const Rows& rows) {
+  std::vector<std::string> warnings;
+  const Rows present = rows_with_table(cohort, rows);
+  if (!present.empty()) (void)encoder.transform(clinical_table(cohort, present), &warnings);
+  return warnings;
 }
 
 tabular::Balance balance_of(const std::string& name) {
@@ -274,8 +376,9 @@ class ClinicalModel final : public Model {
                                                  section.fit.validation_share,
                                                  derive_seed(request.seed, "validation"));
     const Rows& rows = partition.training().rows();
-    model->encoder_ = fit_encoder(request, rows, section.columns);
-    const auto x = model->encoder_.transform(clinical_table(request.cohort, rows));
+    const auto table = chosen_table(request.cohort, rows, section.columns);
+    model->encoder_ = fit_encoder(request.cohort, request.settings, table);
+    const auto x = model->encoder_.transform(table);
     const auto y = labels_of(request.cohort, rows);
     const auto x_val = matrix_cast<float>(model->encode(request.cohort, partition.held_out()));
     const auto y_val = labels_of(request.cohort, partition.held_out());
@@ -319,7 +422,7 @@ class ClinicalModel final : public Model {
     auto model = std::make_unique<ClinicalModel>();
     model->encoder_ = tabular::ClinicalEncoder::from_json(json.at("encoder"));
     model->networks_ = MlpEnsemble::load(json.at("network"), store);
-    model->options_ = mlp_options_from(json.at("network"));
+    model->options_ = mlp_options_from(json.at("network"), store);
     return model;
   }
 
@@ -354,12 +457,7 @@ class ClinicalModel final : public Model {
   }
 
   std::vector<std::string> input_warnings(const Cohort& cohort, const Rows& rows) const override {
-    std::vector<std::string> warnings;
-    const auto chosen = present(cohort, rows);
-    if (!chosen.rows.empty()) {
-      (void)encoder_.transform(clinical_table(cohort, chosen.rows), &warnings);
-    }
-    return warnings;
+    return encoder_warnings(encoder_, cohort, rows);
   }
 
   Matrix<double> encode(const Cohort& cohort, const Rows& rows) const {
@@ -487,14 +585,13 @@ class BagModel final : public Model {
       model->standardizer_ = tabular::Standardizer::from_json(json.at("standardizer"));
     }
     model->inputs_ = json.at("inputs").get<std::size_t>();
-    model->options_.hidden = json.at("hidden").get<std::vector<int>>();
+    const std::size_t members = members_of(json);
+    model->options_.hidden = hidden_of(json, model->inputs_, arrays_of(json, store, 0));
     model->options_.dropout.assign(model->options_.hidden.size(), 0.0);
-    model->options_.pool = pool_of(json.at("pool").get<std::string>());
-    for (std::size_t m = 0; m < json.at("members").get<std::size_t>(); ++m) {
+    model->options_.pool = pool_of(word_of(json, "pool", {"max", "mean", "noisy_or", "attention"}));
+    for (std::size_t m = 0; m < members; ++m) {
       model->members_.push_back(nn::BagClassifier::from_parameters(
-          model->options_,
-          model->inputs_,
-          store.get(fmt::format("{}/{}", json.at("tensors").get<std::string>(), m))));
+          model->options_, model->inputs_, arrays_of(json, store, m)));
     }
     return model;
   }
@@ -643,15 +740,16 @@ class SlidePooling {
   }
   static SlidePooling load(const Json& json, const TensorStore& store) {
     SlidePooling pooling;
-    pooling.rule_ = json.at("rule").get<std::string>();
+    pooling.rule_ = word_of(json, "rule", {"mean", "attention", "top"});
     pooling.modalities_ = json.at("modalities").get<std::vector<std::string>>();
     if (pooling.rule_ == "mean") return pooling;
     pooling.inputs_ = json.at("inputs").get<std::size_t>();
     pooling.standardizer_ = tabular::Standardizer::from_json(json.at("standardizer"));
     pooling.options_ = attention_options();
-    pooling.attention_ =
-        std::make_shared<const nn::BagClassifier>(nn::BagClassifier::from_parameters(
-            pooling.options_, pooling.inputs_, store.get(json.at("tensors").get<std::string>())));
+    const auto arrays = store.get(json.at("tensors").get<std::string>());
+    (void)hidden_of({{"hidden", pooling.options_.hidden}}, pooling.inputs_, arrays);
+    pooling.attention_ = std::make_shared<const nn::BagClassifier>(
+        nn::BagClassifier::from_parameters(pooling.options_, pooling.inputs_, arrays));
     return pooling;
   }
 
@@ -727,7 +825,7 @@ class VectorModel final : public Model {
     model->pooling_ = SlidePooling::load(json.at("pooling"), store);
     model->standardizer_ = tabular::Standardizer::from_json(json.at("standardizer"));
     model->networks_ = MlpEnsemble::load(json.at("network"), store);
-    model->options_ = mlp_options_from(json.at("network"));
+    model->options_ = mlp_options_from(json.at("network"), store);
     model->inputs_ = json.at("network").at("inputs").get<std::size_t>();
     return model;
   }
@@ -787,13 +885,14 @@ class FusedInputs {
  public:
   // `layer` 0 takes the encoded table, 2 or 3 the clinical arm's hidden layer.
   static FusedInputs fit(const FitRequest& request,
+                         const TrainingRows& training,
                          const std::vector<std::string>& arms,
                          int layer) {
     FusedInputs inputs;
     inputs.arms_ = arms;
     inputs.layer_ = layer;
     inputs.bind(request.fitted);
-    const auto raw = inputs.raw(request.cohort, request.training.rows());
+    const auto raw = inputs.raw(request.cohort, training.rows());
     for (std::size_t k = 0; k < arms.size(); ++k) {
       Rows present;
       for (std::size_t i = 0; i < raw.present.rows(); ++i) {
@@ -845,6 +944,9 @@ class FusedInputs {
 
   const std::vector<std::string>& arms() const { return arms_; }
   const std::vector<std::size_t>& widths() const { return widths_; }
+  std::vector<std::string> warnings(const Cohort& cohort, const Rows& rows) const {
+    return clinical_ ? clinical_->input_warnings(cohort, rows) : std::vector<std::string>{};
+  }
 
   Json save() const {
     Json json = {{"arms", arms_}, {"layer", layer_}, {"widths", widths_}};
@@ -857,8 +959,22 @@ class FusedInputs {
     inputs.arms_ = json.at("arms").get<std::vector<std::string>>();
     inputs.layer_ = json.at("layer").get<int>();
     inputs.widths_ = json.at("widths").get<std::vector<std::size_t>>();
-    for (const auto& s : json.at("standardizers")) {
+    for (const auto& s : json.at("standardizers").get<std::vector<Json>>()) {
       inputs.standardizers_.push_back(tabular::Standardizer::from_json(s));
+    }
+    bool fit = inputs.widths_.size() == inputs.arms_.size() &&
+               inputs.standardizers_.size() == inputs.arms_.size();
+    for (std::size_t k = 0; fit && k < inputs.arms_.size(); ++k) {
+      fit = inputs.standardizers_[k].columns() == inputs.widths_[k];
+    }
+    if (!fit) {
+      throw Error(ErrorKind::kFormat,
+                  fmt::format("fusion: 'widths' and 'standardizers' do not fit the {} 'arms'",
+                              inputs.arms_.size()));
+    }
+    if (inputs.layer_ < 0) {
+      throw Error(ErrorKind::kFormat,
+                  fmt::format("fusion: 'layer' is {}, expected 0 or more", inputs.layer_));
     }
     inputs.bind(fitted);
     return inputs;
@@ -926,11 +1042,11 @@ class EarlyFusionModel final : public Model {
         section.clinical_input == "encoded" ? 0 : (section.clinical_input == "fc2" ? 2 : 3);
     const auto training = rows_with_any(request.cohort, request.training.rows(), arms);
     require_both_classes(labels_of(request.cohort, training.rows), "fusion");
-    model->inputs_ = FusedInputs::fit(request, arms, layer);
     const Partition partition = carve_validation(request.cohort,
                                                  training.rows,
                                                  section.fit.validation_share,
                                                  derive_seed(request.seed, "validation"));
+    model->inputs_ = FusedInputs::fit(request, partition.training(), arms, layer);
     const auto x = model->inputs_.apply(request.cohort, partition.training().rows());
     const auto x_val = model->inputs_.apply(request.cohort, partition.held_out());
     const auto y_val = labels_of(request.cohort, partition.held_out());
@@ -960,16 +1076,25 @@ class EarlyFusionModel final : public Model {
                                      const FittedModels& fitted) {
     auto model = std::make_unique<EarlyFusionModel>();
     model->inputs_ = FusedInputs::load(json.at("inputs"), fitted);
-    model->options_.mode =
-        json.at("mode") == "mean" ? nn::FusionMode::kMean : nn::FusionMode::kConcat;
+    const bool mean = word_of(json, "mode", {"mean", "concat"}) == "mean";
+    const std::size_t members = members_of(json);
+    model->options_.mode = mean ? nn::FusionMode::kMean : nn::FusionMode::kConcat;
     model->options_.projection = json.at("projection").get<int>();
-    model->options_.hidden = json.at("hidden").get<std::vector<int>>();
+    std::uint64_t inputs = model->inputs_.arms().size();
+    for (const std::size_t width : model->inputs_.widths()) inputs += width;
+    const auto arrays = arrays_of(json, store, 0);
+    if (mean) {
+      // The projection stands before the hidden layers and is held to the arrays as they are.
+      Json projected = {{"hidden", json.at("hidden").get<std::vector<int>>()}};
+      projected["hidden"].insert(projected["hidden"].begin(), model->options_.projection);
+      (void)hidden_of(projected, inputs, arrays);
+      inputs = static_cast<std::uint64_t>(model->options_.projection);
+    }
+    model->options_.hidden = hidden_of(json, inputs, arrays);
     model->options_.dropout.assign(model->options_.hidden.size(), 0.0);
-    for (std::size_t m = 0; m < json.at("members").get<std::size_t>(); ++m) {
+    for (std::size_t m = 0; m < members; ++m) {
       model->members_.push_back(nn::FusionNet::from_parameters(
-          model->options_,
-          model->inputs_.widths(),
-          store.get(fmt::format("{}/{}", json.at("tensors").get<std::string>(), m))));
+          model->options_, model->inputs_.widths(), arrays_of(json, store, m)));
     }
     return model;
   }
@@ -999,6 +1124,9 @@ class EarlyFusionModel final : public Model {
                    rows.size());
   }
   const nn::LearningCurve* curve() const override { return &members_.front().curve(); }
+  std::vector<std::string> input_warnings(const Cohort& cohort, const Rows& rows) const override {
+    return inputs_.warnings(cohort, rows);
+  }
 
   Json save(const std::string& name, TensorStore& store) const override {
     for (std::size_t m = 0; m < members_.size(); ++m) {
@@ -1062,6 +1190,17 @@ class LateFusionModel final : public Model {
       for (std::size_t i = 0; i < rows.size(); ++i) probability(i, k) = recalibration_[k](p[i]);
     }
     return combine_late(probability, weights_);
+  }
+
+  std::vector<std::string> input_warnings(const Cohort& cohort, const Rows& rows) const override {
+    std::vector<std::string> warnings;
+    for (const auto& model : models_) {
+      if (!model) continue;
+      for (auto& warning : model->input_warnings(cohort, rows)) {
+        warnings.push_back(std::move(warning));
+      }
+    }
+    return warnings;
   }
 
   Json save(const std::string&, TensorStore&) const override {
@@ -1150,7 +1289,7 @@ class Classifier {
   }
   static Classifier load(const Json& json, const TensorStore& store) {
     Classifier classifier;
-    if (json.at("kind") == "logistic") {
+    if (word_of(json, "kind", {"logistic", "trees"}) == "logistic") {
       classifier.logistic_ = tabular::LogisticRegression::from_json(json.at("model"));
     } else {
       classifier.trees_ =
@@ -1175,13 +1314,10 @@ class TableBaseline final : public Model {
         request.training.rows(), [&](std::size_t row) { return request.cohort.has_clinical[row]; });
     const auto y = labels_of(request.cohort, training.rows);
     require_both_classes(y, "clinical table");
-    model->encoder_ = fit_encoder(request, training.rows, columns);
-    model->classifier_ =
-        Classifier::fit(kind,
-                        model->encoder_.transform(clinical_table(request.cohort, training.rows)),
-                        y,
-                        request.settings.classical.logistic_c,
-                        request);
+    const auto table = chosen_table(request.cohort, training.rows, columns);
+    model->encoder_ = fit_encoder(request.cohort, request.settings, table);
+    model->classifier_ = Classifier::fit(
+        kind, model->encoder_.transform(table), y, request.settings.classical.logistic_c, request);
     return model;
   }
   static std::unique_ptr<Model> load(const Json& json,
@@ -1199,6 +1335,9 @@ class TableBaseline final : public Model {
     return scatter(classifier_.predict(encoder_.transform(clinical_table(cohort, chosen.rows))),
                    chosen.position,
                    rows.size());
+  }
+  std::vector<std::string> input_warnings(const Cohort& cohort, const Rows& rows) const override {
+    return encoder_warnings(encoder_, cohort, rows);
   }
   Json save(const std::string& name, TensorStore& store) const override {
     return {{"encoder", encoder_.to_json()}, {"classifier", classifier_.save(name, store)}};
@@ -1218,7 +1357,7 @@ class FusedBaseline final : public Model {
     const auto training = rows_with_any(request.cohort, request.training.rows(), arms);
     const auto y = labels_of(request.cohort, training.rows);
     require_both_classes(y, "fusion");
-    model->inputs_ = FusedInputs::fit(request, arms, 0);
+    model->inputs_ = FusedInputs::fit(request, request.training, arms, 0);
     model->fill_ = kind == "logistic" ? 0.0 : kNone;
     model->classifier_ =
         Classifier::fit(kind,
@@ -1243,6 +1382,9 @@ class FusedBaseline final : public Model {
     return scatter(classifier_.predict(inputs_.flat(cohort, chosen.rows, fill_)),
                    chosen.position,
                    rows.size());
+  }
+  std::vector<std::string> input_warnings(const Cohort& cohort, const Rows& rows) const override {
+    return inputs_.warnings(cohort, rows);
   }
   Json save(const std::string& name, TensorStore& store) const override {
     return {{"inputs", inputs_.save()}, {"classifier", classifier_.save(name, store)}};
@@ -1309,6 +1451,9 @@ std::string TensorStore::get_bytes(const std::string& name) const {
     throw Error(ErrorKind::kFormat, fmt::format("the model bundle's '{}' is not bytes", name));
   }
   for (const float value : parameters.front().values) {
+    if (!(value >= 0.0F && value <= 255.0F)) {
+      throw Error(ErrorKind::kFormat, fmt::format("the model bundle's '{}' is not bytes", name));
+    }
     bytes += static_cast<char>(static_cast<unsigned char>(value));
   }
   return bytes;
@@ -1322,8 +1467,20 @@ std::vector<std::string> modalities_of_arm(const std::string& arm) {
 Matrix<double> encode_all_rows(const Cohort& cohort,
                                const RunSettings& settings,
                                const Rows& rows) {
-  const auto table = clinical_table(cohort, rows);
-  return tabular::ClinicalEncoder::fit(table, encoder_options(cohort, settings)).transform(table);
+  const auto table = chosen_table(cohort, rows, settings.clinical_arm.columns);
+  return fit_encoder(cohort, settings, table).transform(table);
+}
+
+void check_table(const Cohort& cohort, const RunSettings& settings) {
+  if (cohort.columns.empty()) return;
+  try {
+    Rows all(cohort.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    const auto table = clinical_table(cohort, rows_with_table(cohort, all));
+    (void)tabular::ClinicalEncoder::text_columns(table, encoder_options(cohort, settings, table));
+  } catch (const Error&) {
+    rethrow_with_context("clinical table (patients with a covariate, in ascending order of id)");
+  }
 }
 
 VectorBlock mean_block(const Cohort& cohort,

@@ -129,11 +129,16 @@ Matrix<std::uint8_t> present_mask(const Matrix<double>& probability);
 // Which of the cohort's modalities an arm reads: "ct_mri" -> ct, mri.
 std::vector<std::string> modalities_of_arm(const std::string& arm);
 
-// The table encoded by an encoder fitted on these very rows: only for the demonstration of what a
-// leak does (paper_leak.h). Everything else encodes by a model fitted on TrainingRows.
+// The table (the columns of the clinical arm) encoded by an encoder fitted on these very rows: only
+// for the demonstration of what a leak does (paper_leak.h). Everything else encodes by a model
+// fitted on TrainingRows.
 Matrix<double> encode_all_rows(const Cohort& cohort, const RunSettings& settings, const Rows& rows);
 
-// Mean over a patient's items of one or two modalities, rows without any NaN-free zero.
+// Throws Error(kData) naming row and column of a cell that no model could read ("old" among
+// numbers), before hours are spent on the others.
+void check_table(const Cohort& cohort, const RunSettings& settings);
+
+// Mean over a patient's items of one or two modalities, rows without any are zero.
 struct VectorBlock {
   Matrix<float> values;               // rows.size() x width
   std::vector<std::uint8_t> present;  // rows.size()

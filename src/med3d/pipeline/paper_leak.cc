@@ -32,10 +32,10 @@ Json paper_leak_json(const EvaluationContext& context) {
   for (const auto balance : {tabular::Balance::kSmote, tabular::Balance::kAdasyn}) {
     tabular::ResampleOptions resample;
     resample.k_neighbors = section.k_neighbors;
-    resample.seed = static_cast<std::uint32_t>(seed);
+    resample.seed = static_cast<std::uint32_t>(derive_seed(seed, "oversampling"));
     const auto balanced = tabular::resample(x, y, balance, resample);
-    const auto split =
-        tabular::stratified_hold_out(balanced.y, 0.2, static_cast<std::uint32_t>(seed));
+    const auto split = tabular::stratified_hold_out(
+        balanced.y, 0.2, static_cast<std::uint32_t>(derive_seed(seed, "split")));
     const auto take = [&](const std::vector<std::size_t>& index) {
       std::vector<std::uint8_t> labels;
       for (const std::size_t i : index) labels.push_back(balanced.y[i]);
@@ -57,6 +57,7 @@ Json paper_leak_json(const EvaluationContext& context) {
     evaluate.bootstrap_repeats = context.settings.validation.bootstrap;
     evaluate.seed = seed;
     evaluate.threads = context.threads;
+    evaluate.confidence = context.settings.validation.confidence;
     const auto set = stats::evaluate_set(label, probability, 0.5, evaluate);
     Json metrics = Json::object();
     for (const auto& [name, estimate] : set.metrics) metrics[name] = to_json(estimate);

@@ -3,7 +3,7 @@
 // The paper's test set of 109 and 109 patients out of 218 cannot come from a cohort with 75
 // patients of the smaller class unless synthetic copies of training patients were dealt into it
 // (docs/paper.md). This reproduces that on purpose, so that its effect can be seen: encode and
-// oversample all training patients, draw a random stratified 80/20 split of the result, train the
+// oversample all patients, draw a random stratified 80/20 split of the result, train the
 // clinical MLP on the one part and judge it on the other.
 #pragma once
 

@@ -18,8 +18,8 @@ CohortSettings input_settings(const PredictRequest& request, const Bundle& bundl
   CohortSettings settings;
   settings.clinical.enabled = request.clinical.has_value();
   if (request.clinical) settings.clinical.table = *request.clinical;
-  settings.clinical.columns = bundle.facts.at("columns").get<StringList>();
-  settings.clinical.missing = bundle.facts.at("missing_values").get<StringList>();
+  settings.clinical.columns = bundle.columns;
+  settings.clinical.missing = bundle.missing_values;
   const auto modality = [&](ModalitySettings& m, const std::optional<std::filesystem::path>& path) {
     m.enabled = path.has_value();
     if (!path) return;
@@ -28,8 +28,8 @@ CohortSettings input_settings(const PredictRequest& request, const Bundle& bundl
     // A prediction is for what is given: the training cohort's slide filter was the user's choice.
     m.slide_kinds = {"DX", "TS", "BS", "MS", "unknown"};
     m.sample_kinds = {"tumour", "normal", "unknown"};
-    if (bundle.facts.at("widths").contains(m.section)) {
-      m.width = bundle.facts.at("widths").at(m.section).get<int>();
+    if (const auto found = bundle.widths.find(m.section); found != bundle.widths.end()) {
+      m.width = found->second;
     }
   };
   modality(settings.ct, request.ct);
@@ -46,7 +46,7 @@ PredictResult predict(const PredictRequest& request, Progress& progress) {
                 "nothing to predict from: name at least one of clinical, ct, mri, wsi");
   }
   const Bundle bundle = read_bundle(request.model);
-  const auto trained = bundle.facts.at("modalities").get<std::vector<std::string>>();
+  const auto& trained = bundle.modalities;
   const auto require_trained = [&](const char* name, bool given) {
     if (given && std::find(trained.begin(), trained.end(), name) == trained.end()) {
       throw Error(
@@ -83,10 +83,10 @@ PredictResult predict(const PredictRequest& request, Progress& progress) {
   const Cohort patients =
       load_new_patients(input_settings(request, bundle), progress, request.threads);
   PredictResult result;
-  result.endpoint = bundle.facts.at("endpoint").at("name").get<std::string>();
-  result.positive_label = bundle.facts.at("endpoint").at("positive_label").get<std::string>();
+  result.endpoint = bundle.endpoint;
+  result.positive_label = bundle.positive_label;
   result.model_sha256 = bundle.sha256;
-  result.synthetic = bundle.facts.at("cohort").at("synthetic").get<bool>();
+  result.synthetic = bundle.synthetic;
   for (const auto& finding : patients.findings) result.warnings.push_back(finding.text);
   for (const auto& outcome : patients.outcomes) {
     if (outcome.status == "failed") {
@@ -105,7 +105,11 @@ PredictResult predict(const PredictRequest& request, Progress& progress) {
   std::vector<std::vector<double>> probability;
   for (const auto* spec : asked) {
     const auto& model = *bundle.models.at(spec->id);
-    probability.push_back(model.predict(patients, rows));
+    try {
+      probability.push_back(model.predict(patients, rows));
+    } catch (const Error&) {
+      rethrow_with_context(fmt::format("model '{}', patients in ascending order of id", spec->id));
+    }
     for (auto& warning : model.input_warnings(patients, rows)) {
       if (std::find(result.warnings.begin(), result.warnings.end(), warning) ==
           result.warnings.end()) {

@@ -58,7 +58,8 @@ class FolderLock {
   int fd_ = -1;
 };
 
-// The settings as they decide the result: where it is computed and by how many threads do not.
+// The settings as they decide the result: the number of threads does not. The device stays in: a
+// GPU rounds otherwise.
 std::string settings_text(const RunSettings& settings) {
   RunSettings kept = settings;
   kept.run.threads = 0;
@@ -115,13 +116,23 @@ std::vector<Piece> plan_pieces(const Cohort& cohort, const RunSettings& settings
   return pieces;
 }
 
-// A finished piece of this very run, or nothing.
-std::optional<FoldOutcome> finished(const fs::path& file, const std::string& key) {
+// A finished piece of this very run, or nothing. The final fit's file comes last and names what was
+// written before it: a bundle or feature file that is gone or was changed since is made again.
+std::optional<FoldOutcome> finished(const fs::path& out,
+                                    const Piece& piece,
+                                    const std::string& key) {
+  const auto file = out / "folds" / piece.file();
   if (!fs::exists(file)) return std::nullopt;
   try {
     const Json json = read_json(file);
     if (json.value("key", "") != key) return std::nullopt;
-    return FoldOutcome::from_json(json.at("outcome"));
+    if (piece.repeat < 0 && json.at("files") != final_artefact_hashes(out)) return std::nullopt;
+    FoldOutcome outcome = FoldOutcome::from_json(json.at("outcome"));
+    if (outcome.repeat != piece.repeat || outcome.fold != piece.fold ||
+        outcome.held_out != piece.partition.held_out()) {
+      return std::nullopt;
+    }
+    return outcome;
   } catch (const std::exception&) {
     return std::nullopt;  // damaged: it is computed again
   }
@@ -150,22 +161,16 @@ std::string splits_csv(const Cohort& cohort, const std::vector<Piece>& pieces, i
   return csv.str();
 }
 
-// All that a run writes but what it writes anew at its start. A run that replaces another would
-// else show the other's results until it ends, and keep for ever those that it has no like of.
+// Takes away what another run left, so that a run that is stopped early cannot be mistaken for it.
+// run.json goes last: until then the folder is known for the other run's.
 void remove_results(const fs::path& out) {
-  for (const char* name : {"folds",
-                           "model",
-                           "figures",
-                           "report.html",
-                           "report.json",
-                           "metrics.json",
-                           "predictions.csv",
-                           "final.json",
-                           "clinical_features.csv",
-                           "wsi_features.csv",
-                           "ct_mri_features.csv"}) {
-    fs::remove_all(out / name);
+  for (const char* name : {"report.html", "report.json", "metrics.json", "predictions.csv"}) {
+    fs::remove(out / name);
   }
+  fs::remove_all(out / "figures");
+  remove_final_artefacts(out);
+  fs::remove_all(out / "folds");
+  fs::remove(out / "run.json");
 }
 
 std::vector<std::string> modalities_of(const Cohort& cohort) {
@@ -187,6 +192,11 @@ RunSummary run_cohort(const Cohort& cohort,
                       const RunSettings& settings,
                       const RunOptions& options,
                       Progress& progress) {
+  check_table(cohort, settings);
+  if (settings.validation.protocol == "paper-leak" && cohort.columns.empty()) {
+    throw Error(ErrorKind::kUsage,
+                "[validation] protocol = \"paper-leak\" needs a clinical table to oversample");
+  }
   for (const auto& finding : check_cohort(cohort)) {
     if (finding.level != "info") progress.warn(finding.text);
   }
@@ -251,9 +261,7 @@ RunSummary run_cohort(const Cohort& cohort,
   std::vector<std::optional<FoldOutcome>> outcomes(pieces.size());
   std::size_t open = 0;
   for (std::size_t i = 0; i < pieces.size(); ++i) {
-    outcomes[i] = finished(out / "folds" / pieces[i].file(), summary.key);
-    const bool needs_files = pieces[i].repeat < 0 && !final_artefacts_exist(out);
-    if (needs_files) outcomes[i].reset();
+    outcomes[i] = finished(out, pieces[i], summary.key);
     if (outcomes[i]) {
       ++summary.taken_over;
     } else {
@@ -279,11 +287,13 @@ RunSummary run_cohort(const Cohort& cohort,
     if (piece.repeat < 0) {
       std::map<std::string, double> thresholds;
       for (const auto& [id, model] : fitted.outcome.models) thresholds[id] = model.threshold;
+      remove_final_artefacts(out);
       write_bundle(out / "model", cohort, settings, specs, fitted.models, thresholds);
       write_final_artefacts(out, cohort, settings, specs, fitted.models, piece.partition);
     }
-    write_json(out / "folds" / piece.file(),
-               {{"key", summary.key}, {"outcome", fitted.outcome.to_json()}});
+    Json record = {{"key", summary.key}, {"outcome", fitted.outcome.to_json()}};
+    if (piece.repeat < 0) record["files"] = final_artefact_hashes(out);
+    write_json(out / "folds" / piece.file(), record);
     outcomes[i] = std::move(fitted.outcome);
   });
 

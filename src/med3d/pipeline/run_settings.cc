@@ -2,9 +2,29 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "med3d/core/error.h"
+#include "med3d/core/text.h"
 
 namespace med3d::pipeline {
+
+namespace {
+
+const std::vector<std::string> kSelectable = {
+    "clinical_arm", "radiology_arm", "wsi_arm", "baseline_mlp", "fusion", "classical"};
+
+// Whether fitting a model anew with another value of this key can change it.
+bool selectable(const std::string& key) {
+  static const std::vector<std::string> without_effect = {
+      "clinical_arm.embedding", "radiology_arm.joint", "fusion.late_rule", "fusion.calibrate_arms"};
+  const auto has = [](const std::vector<std::string>& list, const std::string& text) {
+    return std::find(list.begin(), list.end(), text) != list.end();
+  };
+  return has(kSelectable, key.substr(0, key.find('.'))) && !has(without_effect, key);
+}
+
+}  // namespace
 
 void RunSettings::describe(SettingsSchema& schema) {
   cohort.describe(schema);
@@ -44,12 +64,50 @@ void RunSettings::validate() const {
   same_length("wsi_arm", wsi_arm.hidden.size(), wsi_arm.dropout.size());
   same_length("baseline_mlp", baseline_mlp.hidden.size(), baseline_mlp.dropout.size());
   same_length("fusion", fusion.hidden.size(), fusion.dropout.size());
+  const auto buildable = [](std::string_view section,
+                            const std::vector<int>& hidden,
+                            const std::vector<double>& dropout) {
+    for (const int width : hidden) {
+      if (width < 1 || width > 65536) {
+        throw Error(ErrorKind::kUsage,
+                    fmt::format("[{}] hidden: a layer of {}, expected 1 to 65536", section, width));
+      }
+    }
+    for (const double share : dropout) {
+      if (!(share >= 0.0 && share < 1.0)) {
+        throw Error(
+            ErrorKind::kUsage,
+            fmt::format("[{}] dropout: {}, expected a share from 0 to below 1", section, share));
+      }
+    }
+  };
+  buildable("clinical_arm", clinical_arm.hidden, clinical_arm.dropout);
+  buildable("radiology_arm", radiology_arm.hidden, {radiology_arm.dropout});
+  buildable("wsi_arm", wsi_arm.hidden, wsi_arm.dropout);
+  buildable("baseline_mlp", baseline_mlp.hidden, baseline_mlp.dropout);
+  buildable("fusion", fusion.hidden, fusion.dropout);
+  if (radiology_arm.hidden.empty()) {
+    throw Error(ErrorKind::kUsage, "[radiology_arm]: hidden must name a layer");
+  }
+  if (radiology_arm.fit.loss != "bce") {
+    throw Error(ErrorKind::kUsage,
+                "[radiology_arm] loss: scans are pooled by one logit, expected bce");
+  }
   for (const auto& [key, values] : validation.select) {
     if (values.size() < 2) {
       throw Error(ErrorKind::kUsage,
                   fmt::format("[validation] select: '{}' has {} candidates, expected at least two",
                               key,
                               values.size()));
+    }
+    if (!selectable(key)) {
+      throw Error(
+          ErrorKind::kUsage,
+          fmt::format("[validation] select: '{}' cannot be chosen by nested selection, which "
+                      "fits single models: keys of [{}] can, but none that joins models, "
+                      "names outputs or says which arms there are",
+                      key,
+                      join(kSelectable, "], [")));
     }
     // Each candidate must be a valid setting before anything is computed.
     for (const auto& value : values) (void)with({key + "=" + value});

@@ -2,9 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
+#include <stdexcept>
 
 #include "med3d/core/error.h"
 #include "med3d/core/file.h"
@@ -170,6 +174,122 @@ TEST(Run, WritesNothingInADryRun) {
   EXPECT_EQ(summary.plan.at("patients"), 60);
 }
 
+TEST(Run, LeavesNothingOfTheRunThatItOverwrites) {
+  const auto folder = scratch("overwritten");
+  run_small(folder, few_models());
+  Cohort cohort = small_cohort();
+  cohort.modalities.pop_back();
+  cohort.sha256 = "1111";
+  RunOptions options;
+  options.output = folder;
+  options.overwrite = true;
+  run_cohort(cohort, few_models(), options, silent_progress());
+  const auto fresh = scratch("fresh");
+  options.output = fresh;
+  run_cohort(cohort, few_models(), options, silent_progress());
+  EXPECT_EQ(contents(folder), contents(fresh));
+}
+
+TEST(Run, RefitsTheFinalModelsWhenWhatTheyLeftWasChanged) {
+  const auto folder = scratch("changed");
+  run_small(folder, few_models());
+  const auto before = contents(folder);
+  for (const char* name : {"final.json", "model/model.json", "clinical_features.csv"}) {
+    write_file_atomic(folder / name, std::string_view("{}"));
+    EXPECT_EQ(run_small(folder, few_models()).taken_over, 3U) << name;
+    EXPECT_EQ(contents(folder), before) << name;
+  }
+}
+
+TEST(Run, ClearsTemporariesOfAKilledProcessFromTheBundle) {
+  const auto folder = scratch("killed");
+  write_file_atomic(folder / "run.json", std::string_view("{"));
+  fs::create_directories(folder / "model");
+  const auto left = folder / "model/.model.safetensors.tmp-999999999-00000000";
+  std::ofstream(left) << "half";
+  RunOptions options;
+  options.output = folder;
+  options.overwrite = true;
+  run_cohort(small_cohort(), few_models(), options, silent_progress());
+  EXPECT_FALSE(fs::exists(left));
+}
+
+TEST(Run, ComputesAPieceAgainWhoseFileTellsOfOtherPatients) {
+  const auto folder = scratch("other-patients");
+  run_small(folder, few_models());
+  const auto before = contents(folder);
+  const auto file = folder / "folds/repeat01-fold01.json";
+  Json piece = read_json(file);
+  piece["outcome"]["held_out"][0] = 1000000;
+  write_json(file, piece);
+  run_small(folder, few_models());
+  EXPECT_EQ(contents(folder), before);
+}
+
+// Two columns of two values each: SMOTENC has no number to interpolate.
+TEST(Run, FinishesOnATableInWhichSmotencCannotWork) {
+  Cohort cohort = small_cohort();
+  cohort.columns.resize(2);
+  for (std::size_t i = 0; i < cohort.size(); ++i) {
+    cohort.columns[0].cells[i] = std::to_string(i % 2);
+    cohort.columns[1].cells[i] = std::to_string((i / 3) % 2);
+  }
+  RunOptions options;
+  options.output = scratch("binary");
+  const auto summary = run_cohort(cohort, few_models(), options, silent_progress());
+  EXPECT_EQ(summary.report.at("class_balance").size(), 4U);  // all methods but SMOTENC
+}
+
+TEST(Run, WritesAFileForEachOfCtAndMriWhereTheirWidthsDiffer) {
+  Cohort cohort = small_cohort();
+  Modality mri = cohort.modalities[1];
+  mri.name = "mri";
+  cohort.modalities.insert(cohort.modalities.begin() + 1, mri);
+  RunSettings settings = few_models();
+  settings.radiology_arm.joint = false;
+  RunOptions options;
+  options.output = scratch("widths");
+  run_cohort(cohort, settings, options, silent_progress());
+  EXPECT_TRUE(fs::exists(options.output / "ct_features.csv"));
+  EXPECT_TRUE(fs::exists(options.output / "mri_features.csv"));
+  EXPECT_FALSE(fs::exists(options.output / "ct_mri_features.csv"));
+}
+
+// Four epochs, the last one kept: number 3, counted from 0 as docs/run_directory.md says.
+TEST(Run, CountsTheEpochThatWasKeptFromZero) {
+  const auto summary = run_small(scratch("epoch"), few_models());
+  const auto& curve = summary.report.at("learning_curves").at(0);
+  ASSERT_EQ(curve.at("series").at(0).at("values").size(), 4U);
+  EXPECT_EQ(curve.at("best_epoch"), 3);
+}
+
+TEST(Run, RefusesAnUnreadableTableBeforeAnythingIsFitted) {
+  Cohort cohort = small_cohort();
+  cohort.columns[0].cells[7] = "old";
+  RunOptions options;
+  options.output = scratch("unreadable");
+  try {
+    run_cohort(cohort, few_models(), options, silent_progress());
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("'old', expected a number as in 59 of 60"),
+              std::string::npos)
+        << error.what();
+  }
+  EXPECT_FALSE(fs::exists(options.output));
+}
+
+TEST(Run, RefusesThePapersLeakWithoutATableBeforeAnythingIsFitted) {
+  Cohort cohort = small_cohort();
+  cohort.columns.clear();
+  RunSettings settings = brief_settings();
+  settings.validation.protocol = "paper-leak";
+  RunOptions options;
+  options.output = scratch("leak-without-table");
+  EXPECT_THROW(run_cohort(cohort, settings, options, silent_progress()), Error);
+  EXPECT_FALSE(fs::exists(options.output));
+}
+
 TEST(Run, SaysThatAVitalStatusIsNotRecurrence) {
   const auto folder = scratch("honest");
   const auto summary = run_small(folder, few_models());
@@ -308,6 +428,95 @@ TEST_F(PredictTest, RefusesABundleWhoseArraysWereChanged) {
   asked.model = copy;
   asked.clinical = folder_ / "new.csv";
   EXPECT_NE(message(asked).find("SHA-256"), std::string::npos) << message(asked);
+}
+
+// A bundle comes from elsewhere: whatever model.json says, the answer is a message.
+TEST_F(PredictTest, RefusesABundleThatContradictsItself) {
+  const auto model = [](Json& json, const char* id) -> Json& {
+    for (auto& entry : json.at("models")) {
+      if (entry.at("id") == id) return entry.at("model");
+    }
+    throw std::runtime_error(id);
+  };
+  const std::vector<std::pair<const char*, std::function<void(Json&)>>> faults = {
+      {"columns", [&](Json& j) { j.erase("columns"); }},
+      {"columns", [&](Json& j) { j["columns"] = 3; }},
+      {"endpoint",
+       [&](Json& j) {
+         j["endpoint"] = Json::array({1, 2});
+       }},
+      {"widths", [&](Json& j) { j["widths"]["wsi"] = "wide"; }},
+      {"format", [&](Json& j) { j["format"] = "one"; }},
+      {"members", [&](Json& j) { model(j, "wsi")["network"]["members"] = 0; }},
+      {"members", [&](Json& j) { model(j, "ct_mri")["members"] = 0; }},
+      {"members", [&](Json& j) { model(j, "early_mean")["members"] = 0; }},
+      {"inputs", [&](Json& j) { model(j, "wsi")["network"]["inputs"] = 1000000000000; }},
+      {"hidden",
+       [&](Json& j) {
+         model(j, "wsi")["network"]["hidden"] = {65536, 65536};
+       }},
+      {"hidden", [&](Json& j) { model(j, "wsi")["network"]["hidden"] = Json::array(); }},
+      {"loss", [&](Json& j) { model(j, "wsi")["network"]["loss"] = "hinge"; }},
+      {"pool", [&](Json& j) { model(j, "ct_mri")["pool"] = "median"; }},
+      {"rule", [&](Json& j) { model(j, "wsi")["pooling"]["rule"] = "worst"; }},
+      {"mode", [&](Json& j) { model(j, "early_mean")["mode"] = "sum"; }},
+      {"kind", [&](Json& j) { model(j, "clinical_trees")["classifier"]["kind"] = "forest"; }},
+      {"widths", [&](Json& j) { model(j, "early_mean")["inputs"]["widths"] = {8}; }},
+      {"widths", [&](Json& j) { model(j, "fused_logistic")["inputs"]["widths"][1] = 1000000000; }},
+      {"model.json", [&](Json& j) { model(j, "fused_trees")["inputs"]["standardizers"] = 1; }},
+      {"layer", [&](Json& j) { model(j, "early_mean")["inputs"]["layer"] = -4; }},
+      {"threshold", [&](Json& j) { j["models"][1]["threshold"] = "half"; }},
+      {"models", [&](Json& j) { j["models"] = "none"; }}};
+  for (const auto& [what, spoil] : faults) {
+    const auto copy = scratch("contradiction");
+    fs::create_directories(copy);
+    fs::copy(folder_ / "model", copy, fs::copy_options::recursive);
+    Json json = read_json(copy / "model.json");
+    spoil(json);
+    write_json(copy / "model.json", json);
+    try {
+      read_bundle(copy);
+      ADD_FAILURE() << what << ": accepted";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(what), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST_F(PredictTest, TellsOfAnUnknownCategoryWhicheverModelIsAsked) {
+  Cohort cohort = small_cohort();
+  Column sex{"sex", {}, "clinical"};
+  for (std::size_t i = 0; i < cohort.size(); ++i) sex.cells.push_back(i % 2 == 0 ? "F" : "M");
+  cohort.columns.push_back(sex);
+  RunOptions options;
+  options.output = scratch("category");
+  run_cohort(cohort, brief_settings(), options, silent_progress());
+  write_file_atomic(options.output / "new.csv",
+                    std::string_view("case_id,age,stage,grade,sex\nN1,61,4,3,other\n"));
+  for (const char* id : {"late_weighted", "early_mean", "clinical_trees", "fused_logistic"}) {
+    PredictRequest asked;
+    asked.model = options.output / "model";
+    asked.clinical = options.output / "new.csv";
+    asked.models = {id};
+    const auto result = predict(asked, silent_progress());
+    EXPECT_TRUE(std::any_of(result.warnings.begin(),
+                            result.warnings.end(),
+                            [](const std::string& text) {
+                              return text.find("not seen in training") != std::string::npos;
+                            }))
+        << id;
+  }
+}
+
+TEST_F(PredictTest, CarriesNoPathOfTheTrainingMachineInItsBundle) {
+  Cohort cohort = small_cohort();
+  RunSettings settings = few_models();
+  settings.cohort.clinical.table = "/home/someone/hospital/table.csv";
+  RunOptions options;
+  options.output = scratch("paths");
+  run_cohort(cohort, settings, options, silent_progress());
+  const std::string text = read_file(options.output / "model/model.json", 1ULL << 30);
+  EXPECT_EQ(text.find("someone"), std::string::npos);
 }
 
 TEST_F(PredictTest, RefusesAFolderThatIsNoBundle) {

@@ -412,7 +412,10 @@ LeakRow read_leak_row(const Node& node) {
 
 Weight read_weight(const Node& node) {
   node.object();
-  return {node.at("set").text(), node.at("modality").text(), node.at("weight").number()};
+  return {node.at("set").text(),
+          node.text_at("model"),
+          node.at("modality").text(),
+          node.at("weight").number()};
 }
 
 Selection read_selection(const Node& node) {

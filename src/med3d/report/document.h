@@ -156,7 +156,7 @@ struct PaperLeak {
 };
 
 struct Weight {
-  std::string set, modality;
+  std::string set, model, modality;  // model: empty where there is one late fusion only
   Number weight;
 };
 

@@ -725,23 +725,27 @@ Figure late_weights(const std::vector<Weight>& weights) {
   double most = 0.0;
   for (const Weight& weight : weights) most = std::max(most, std::abs(weight.weight.value_or(0.0)));
   if (!(most > 0.0)) most = 1.0;
-  std::vector<std::string> sets;
+  const auto group_of = [](const Weight& weight) {
+    return weight.model.empty() ? weight.set : weight.set + ": " + weight.model;
+  };
+  std::vector<std::string> groups;
   for (const Weight& weight : weights) {
-    if (std::find(sets.begin(), sets.end(), weight.set) == sets.end()) sets.push_back(weight.set);
+    const std::string group = group_of(weight);
+    if (std::find(groups.begin(), groups.end(), group) == groups.end()) groups.push_back(group);
   }
   constexpr double kRow = 24.0;
   const double height =
-      kRow * static_cast<double>(weights.size()) + 34.0 * static_cast<double>(sets.size());
+      kRow * static_cast<double>(weights.size()) + 34.0 * static_cast<double>(groups.size());
   Svg svg(780, height + 4);
-  DataTable data{{"set", "modality", "weight"}, {}};
+  DataTable data{{"set", "model", "modality", "weight"}, {}};
   double y = 0.0;
-  for (const std::string& set : sets) {
-    svg.text(0, y + 21, set, "group");
+  for (const std::string& group : groups) {
+    svg.text(0, y + 21, group, "group");
     svg.line(0, y + 28, 780, y + 28, "rule");
     y += 34.0;
     for (const Weight& weight : weights) {
-      if (weight.set != set) continue;
-      data.rows.push_back({set, weight.modality, weight.weight});
+      if (group_of(weight) != group) continue;
+      data.rows.push_back({weight.set, weight.model, weight.modality, weight.weight});
       svg.text(190, y + 16, shorten(weight.modality, 28), "small end", weight.modality);
       const double width = std::max(0.0, weight.weight.value_or(0.0)) / most * 470.0;
       svg.rect(200,
@@ -749,7 +753,7 @@ Figure late_weights(const std::vector<Weight>& weights) {
                width,
                kRow - 10,
                "bar",
-               fmt::format("{}, {}: {}", set, weight.modality, fixed(weight.weight, 3)));
+               fmt::format("{}, {}: {}", group, weight.modality, fixed(weight.weight, 3)));
       svg.text(200 + width + 8, y + 16, fixed(weight.weight, 3), "small num");
       y += kRow;
     }

@@ -284,6 +284,26 @@ ClinicalEncoder::Parsed ClinicalEncoder::parse(const Column& column, const RawCo
   return out;
 }
 
+void ClinicalEncoder::set_missing(const std::vector<std::string>& words) {
+  for (const std::string& word : words) missing_.push_back(lower_trimmed(word));
+  std::sort(missing_.begin(), missing_.end());
+  missing_.erase(std::unique(missing_.begin(), missing_.end()), missing_.end());
+}
+
+std::vector<std::string> ClinicalEncoder::text_columns(const RawTable& table,
+                                                       const EncoderOptions& options) {
+  options.validate();
+  check_table(table);
+  ClinicalEncoder encoder;
+  encoder.set_missing(options.missing);
+  std::vector<std::string> out;
+  for (const RawColumn& raw : table) {
+    if (contains(options.drop, raw.name) || contains(options.categorical, raw.name)) continue;
+    if (encoder.learn_type(raw, options).kind == Kind::kNominal) out.push_back(raw.name);
+  }
+  return out;
+}
+
 ClinicalEncoder ClinicalEncoder::fit(const RawTable& training, const EncoderOptions& options) {
   options.validate();
   const std::size_t rows = check_table(training);
@@ -302,9 +322,7 @@ ClinicalEncoder ClinicalEncoder::fit(const RawTable& training, const EncoderOpti
   for (const auto& [name, levels] : options.ordinal) check_named(name, "ordinal");
 
   ClinicalEncoder out;
-  for (const std::string& word : options.missing) out.missing_.push_back(lower_trimmed(word));
-  std::sort(out.missing_.begin(), out.missing_.end());
-  out.missing_.erase(std::unique(out.missing_.begin(), out.missing_.end()), out.missing_.end());
+  out.set_missing(options.missing);
   out.drop_first_ = options.drop_first;
   out.min_max_ = options.min_max;
 

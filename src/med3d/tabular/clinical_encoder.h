@@ -89,6 +89,13 @@ class ClinicalEncoder {
   // beyond 1e30), on duplicate names, uneven lengths, no rows, or when no column is left.
   static ClinicalEncoder fit(const RawTable& training, const EncoderOptions& options = {});
 
+  // The columns of the table that fit would take for nominal, declared ones left out. On one part
+  // of a table a column may look like numbers or stages and on another like text: ask here with the
+  // whole table and declare the answer categorical where a part is fitted.
+  // Throws Error(kData) as fit for a cell that is no number where more than half of them are.
+  static std::vector<std::string> text_columns(const RawTable& table,
+                                               const EncoderOptions& options = {});
+
   // (rows, features). Columns are found by name, others are ignored. Values outside the training
   // range leave [0, 1]. A nominal cell not seen in training gives zeros in all its indicators; it
   // and missing cells in a column without an indicator are counted in `warnings`.
@@ -128,6 +135,7 @@ class ClinicalEncoder {
   bool is_missing(const std::string& cell) const;
   Column learn_type(const RawColumn& raw, const EncoderOptions& options) const;
   void name_features();
+  void set_missing(const std::vector<std::string>& words);
 
   std::vector<std::string> missing_;  // lower case, trimmed, sorted
   bool drop_first_ = true;

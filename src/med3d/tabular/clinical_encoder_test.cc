@@ -328,5 +328,18 @@ TEST(ClinicalEncoder, EncodesTheMmistTable) {
   EXPECT_EQ(std::count(names.begin(), names.end(), "vital_status_12"), 0);
 }
 
+// "t" is of stage words but for one cell, "grade" is declared, "age" is numbers.
+TEST(ClinicalEncoder, TellsWhichColumnsOfAWholeTableAreText) {
+  EncoderOptions options;
+  options.categorical = {"grade"};
+  EXPECT_EQ(ClinicalEncoder::text_columns({{"age", {"50", "60", ""}},
+                                           {"t", {"T1", "T2", "T1/T2"}},
+                                           {"n", {"N0", "N1", "NX"}},
+                                           {"grade", {"low", "high", "low"}}},
+                                          options),
+            (std::vector<std::string>{"t"}));
+  EXPECT_THROW(ClinicalEncoder::text_columns({{"age", {"50", "60", "old"}}}), Error);
+}
+
 }  // namespace
 }  // namespace med3d::tabular

@@ -7,6 +7,7 @@
 #include "med3d/cli/output.h"
 #include "med3d/core/parallel.h"
 #include "med3d/core/progress.h"
+#include "med3d/core/text.h"
 #include "med3d/report/report.h"
 
 namespace med3d {
@@ -24,7 +25,7 @@ std::string estimate_text(const Json& estimate) {
 }
 
 // The few lines a person wants first; the report has the rest.
-void print_summary(const Json& report) {
+void print_summary(const Json& report, double confidence) {
   for (const auto& banner : report.at("banners")) {
     if (banner.at("level") == "danger") print(banner.at("text").get<std::string>() + "\n");
   }
@@ -41,7 +42,7 @@ void print_summary(const Json& report) {
                             set_name,
                             "n",
                             "pos.",
-                            "AUROC (95 % CI)",
+                            fmt::format("AUROC ({} % CI)", format_double(100 * confidence)),
                             "balanced accuracy"));
           headed = true;
         }
@@ -105,7 +106,7 @@ int run(const Options& options) {
                 {"failed_items", summary.failed_items},
                 {"best", summary.report.at("best")}});
   } else {
-    if (!options.quiet()) print_summary(summary.report);
+    if (!options.quiet()) print_summary(summary.report, settings.validation.confidence);
     print(fmt::format("\nreport: {}\n", report_path.string()));
   }
   return summary.failed_items > 0 ? kExitSomeFailed : kExitDone;
