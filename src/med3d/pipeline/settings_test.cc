@@ -360,9 +360,6 @@ TEST(CohortSettings, RefusesWhatContradictsItself) {
   settings.split.test = {"train"};
   EXPECT_NE(refusal(settings).find("means both training and test"), std::string::npos);
   settings = valid();
-  settings.ct.name = "mri";
-  EXPECT_NE(refusal(settings).find("is taken"), std::string::npos);
-  settings = valid();
   settings.wsi.case_from = "map";
   EXPECT_NE(refusal(settings).find("needs a map file"), std::string::npos);
 }
