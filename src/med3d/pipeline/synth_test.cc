@@ -194,7 +194,7 @@ TEST(PaperLayout, IsRecognisedAndRead) {
   const Cohort cohort = load_cohort(settings, silent_progress(), 1);
   EXPECT_EQ(cohort.size(), 3U);
   EXPECT_EQ(cohort.columns.size(), 2U);
-  EXPECT_NE(cohort.find_modality("ctmri"), nullptr);
+  EXPECT_NE(cohort.find_modality("ct"), nullptr);
   EXPECT_TRUE(cohort.find_modality("ctmri")->has(2));
   EXPECT_FALSE(cohort.find_modality("wsi")->has(2));
 }
