@@ -195,7 +195,7 @@ TEST(PaperLayout, IsRecognisedAndRead) {
   EXPECT_EQ(cohort.size(), 3U);
   EXPECT_EQ(cohort.columns.size(), 2U);
   EXPECT_NE(cohort.find_modality("ct"), nullptr);
-  EXPECT_TRUE(cohort.find_modality("ctmri")->has(2));
+  EXPECT_TRUE(cohort.find_modality("ct")->has(2));
   EXPECT_FALSE(cohort.find_modality("wsi")->has(2));
 }
 
