@@ -2,6 +2,7 @@
 
 #include <xgboost/c_api.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -60,7 +61,32 @@ std::size_t check_model(const Json& model) {
   const auto columns =
       std::stoll(learner.at("learner_model_param").at("num_feature").get_ref<const std::string&>());
   if (columns < 0) throw Error(ErrorKind::kFormat, "num_feature is negative");
-  for (const Json& tree : learner.at("gradient_booster").at("model").at("trees")) {
+  const Json& booster = learner.at("gradient_booster");
+  if (booster.at("name") != "gbtree" || learner.at("objective").at("name") != "binary:logistic") {
+    throw Error(ErrorKind::kFormat, "not trees for a binary label");
+  }
+  const Json& trees = booster.at("model").at("trees");
+  const Json& group = booster.at("model").at("tree_info");
+  // The sum of a tree's group is written to: there is one group.
+  const bool one_group = group.is_array() && group.size() == trees.size() &&
+                         std::all_of(group.begin(), group.end(), [](const Json& g) {
+                           return g.is_number_integer() && g == 0;
+                         });
+  const Json& classes = learner.at("learner_model_param").at("num_class");
+  if (!trees.is_array() || !one_group || (classes != "0" && classes != "1")) {
+    throw Error(ErrorKind::kFormat, "'tree_info' or 'num_class' tell of more than one output");
+  }
+  for (const Json& tree : trees) {
+    for (const char* key : {"categories", "categories_nodes"}) {
+      if (tree.contains(key) && !tree.at(key).empty()) {
+        throw Error(ErrorKind::kFormat, "a tree splits by category, which we never train");
+      }
+    }
+    if (tree.contains("split_type")) {
+      for (const Json& type : tree.at("split_type")) {
+        if (type != 0) throw Error(ErrorKind::kFormat, "a tree splits by category");
+      }
+    }
     const Json& left = tree.at("left_children");
     const Json& right = tree.at("right_children");
     const Json& split = tree.at("split_indices");
@@ -238,7 +264,11 @@ GradientBoosting GradientBoosting::load_bytes(std::string_view bytes) {
   }
   auto impl = std::make_unique<Impl>(nullptr);
   impl->columns = columns;
-  check(XGBoosterLoadModelFromBuffer(impl->handle, bytes.data(), bytes.size()), ErrorKind::kFormat);
+  // What was checked is what is loaded: of the bytes themselves XGBoost could make something else
+  // (after a blank, for one, it takes them for its old binary format).
+  const std::string checked = model.dump();
+  check(XGBoosterLoadModelFromBuffer(impl->handle, checked.data(), checked.size()),
+        ErrorKind::kFormat);
   impl->set("nthread", "1");
   return GradientBoosting(std::move(impl));
 }

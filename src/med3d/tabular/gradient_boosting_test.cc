@@ -142,6 +142,24 @@ TEST(GradientBoosting, RefusesBrokenModels) {
       tree["right_children"][1] = 2;
     });
   });
+  expect_error(ErrorKind::kFormat, "by category", [&] {
+    with([](Json& tree) { tree["split_type"][0] = 1; });
+  });
+  const auto with_booster = [&](const auto& change) {
+    Json copy = model;
+    change(copy["learner"]);
+    load(copy.dump());
+  };
+  expect_error(ErrorKind::kFormat, "more than one output", [&] {
+    with_booster(
+        [](Json& learner) { learner["gradient_booster"]["model"]["tree_info"][0] = 1000000; });
+  });
+  expect_error(ErrorKind::kFormat, "not trees", [&] {
+    with_booster([](Json& learner) { learner["objective"]["name"] = "multi:softprob"; });
+  });
+  // The same document, differently written, is the same model.
+  EXPECT_EQ(GradientBoosting::load_bytes(" \n" + bytes).predict_proba(data.x),
+            GradientBoosting::load_bytes(bytes).predict_proba(data.x));
   expect_error(ErrorKind::kFormat, "another length", [&] {
     with([](Json& tree) { tree["parents"].push_back(0); });
   });
