@@ -321,6 +321,23 @@ RunSummary run_cohort(const Cohort& cohort,
   report["class_balance"] = artefacts.at("class_balance");
   report["learning_curves"] = artefacts.at("learning_curves");
   report.update(evaluate_models(context));
+  // An interval that reaches one half is said in words, not left to be read off a figure.
+  std::vector<std::string> no_better;
+  for (const auto& model : report["models"]) {
+    if (model.at("family") == "reference" || model.at("sets").empty()) continue;
+    const auto& auroc = model.at("sets").front().at("metrics").at("auroc");
+    const bool above =
+        auroc.contains("low") && auroc.at("low").is_number() && auroc.at("low").get<double>() > 0.5;
+    if (!above) no_better.push_back(model.at("label").get<std::string>());
+  }
+  if (!no_better.empty()) {
+    report["banners"].push_back(
+        {{"level", "info"},
+         {"text",
+          fmt::format("Not shown to be better than chance in {}: {}.",
+                      report["models"].front().at("sets").front().at("name").get<std::string>(),
+                      join(no_better, "; "))}});
+  }
   report["umap"] = umap_json(artefacts, context);
   if (settings.validation.protocol == "paper-leak") {
     report["paper_leak"] = paper_leak_json(context);

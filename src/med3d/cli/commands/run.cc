@@ -27,7 +27,7 @@ std::string estimate_text(const Json& estimate) {
 // The few lines a person wants first; the report has the rest.
 void print_summary(const Json& report, double confidence) {
   for (const auto& banner : report.at("banners")) {
-    if (banner.at("level") == "danger") print(banner.at("text").get<std::string>() + "\n");
+    if (banner.at("level") != "warning") print(banner.at("text").get<std::string>() + "\n");
   }
   print(fmt::format("endpoint: {} ({})\n",
                     report.at("endpoint").at("name").get<std::string>(),
