@@ -1,6 +1,8 @@
 #include "med3d/pipeline/run.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -24,7 +26,8 @@ namespace {
 namespace fs = std::filesystem;
 
 fs::path scratch(const std::string& name) {
-  const fs::path folder = fs::path(testing::TempDir()) / ("med3d-run-" + name);
+  const fs::path folder = fs::path(testing::TempDir()) /
+                          fmt::format("med3d-run-{}-{}", ::getpid(), name);
   fs::remove_all(folder);
   return folder;
 }
