@@ -14,6 +14,28 @@ find_package(CLI11 2.1 REQUIRED)                     # cli
 set(HDF5_PREFER_PARALLEL OFF)
 find_package(HDF5 REQUIRED COMPONENTS C)
 
+# Image codecs (io); TurboJPEG and OpenJPEG: one header and one library each, as Debian ships them.
+find_package(PNG REQUIRED)
+find_path(TURBOJPEG_INCLUDE_DIR turbojpeg.h REQUIRED)
+find_library(TURBOJPEG_LIBRARY turbojpeg REQUIRED)
+find_path(OPENJPEG_INCLUDE_DIR openjpeg.h PATH_SUFFIXES openjpeg-2.5 REQUIRED)
+find_library(OPENJPEG_LIBRARY openjp2 REQUIRED)
+find_package(CURL REQUIRED)                          # io (weights by HTTPS)
+
+# oneDNN (kernels); its own CMake package asks for OpenCL's headers, which we do not need.
+find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp REQUIRED)
+find_library(DNNL_LIBRARY dnnl REQUIRED)
+
+# Slides (wsi). Of OpenCV the two parts without image files: its codecs bring GDCM into the process,
+# which must not meet DCMTK there.
+find_package(TIFF REQUIRED)
+find_package(DCMTK REQUIRED)
+find_path(OPENSLIDE_INCLUDE_DIR openslide.h PATH_SUFFIXES openslide REQUIRED)
+find_library(OPENSLIDE_LIBRARY openslide REQUIRED)
+find_path(OPENCV_INCLUDE_DIR opencv2/imgproc.hpp PATH_SUFFIXES opencv4 REQUIRED)
+find_library(OPENCV_CORE_LIBRARY opencv_core REQUIRED)
+find_library(OPENCV_IMGPROC_LIBRARY opencv_imgproc REQUIRED)
+
 # XGBoost (tabular): Debian ships no CMake package, the C API is one header and one library.
 find_path(XGBOOST_INCLUDE_DIR xgboost/c_api.h REQUIRED)
 find_library(XGBOOST_LIBRARY xgboost REQUIRED)

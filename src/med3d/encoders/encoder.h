@@ -1,0 +1,70 @@
+// Encoders: networks that turn a tile or a volume into a vector. Each is a file that carries its
+// own facts; no caller tests a name or switches on a type.
+//
+// A new encoder is <name>.cc with an EncoderSpec and one line in registry.cc.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace med3d {
+
+// kAuto: bf16 where the processor computes it natively and the encoder states its effect, else f32.
+enum class Precision { kAuto, kF32, kBf16, kInt8 };
+
+Precision parse_precision(std::string_view name);  // "auto", "f32", "bf16", "int8"
+std::string to_string(Precision precision);
+
+struct EncoderOptions {
+  Precision precision = Precision::kF32;
+  int threads = 1;           // of the computation itself
+  std::int64_t batch = 16;   // tiles a call will bring at most; fixes the memory taken
+  std::uint64_t seed = 0;    // of an untrained encoder's weights
+};
+
+// A loaded network, ready to run. Not safe for two threads at once.
+class Encoder {
+ public:
+  virtual ~Encoder() = default;
+  Encoder() = default;
+  Encoder(const Encoder&) = delete;
+  Encoder& operator=(const Encoder&) = delete;
+
+  virtual std::int64_t embedding_dim() const = 0;
+  virtual Precision precision() const = 0;  // the one in use, never kAuto
+
+  // rgb         (n, input_px, input_px, 3) 8-bit pixels, n <= EncoderOptions::batch; scaled to
+  //             [0, 1] and normalised by the spec's mean and stddev inside
+  // embeddings  (n, embedding_dim)
+  // The same tile gives the same bits whatever else is in the batch.
+  virtual void encode(std::span<const std::uint8_t> rgb, std::span<float> embeddings) = 0;
+};
+
+struct EncoderSpec {
+  std::string_view name;       // "resnet50", also the --encoder value
+  std::string_view modality;   // "wsi", "ct", "mri"
+  std::string_view reference;  // paper, and the licence of the weights
+  std::int64_t embedding_dim;
+  std::int64_t input_px;       // side of the square tile it takes
+  double mpp;                  // micrometres a pixel it was trained at; 0 = any
+  std::array<float, 3> mean;
+  std::array<float, 3> stddev;
+  bool trained;                // false: seeded weights for trials; every output must say so
+  // weights   .pth (zip or legacy), .bin, .safetensors; ignored by an untrained encoder
+  // Throws Error(kData) naming up to five tensors that are missing, unknown or of another shape.
+  std::unique_ptr<Encoder> (*load)(const std::filesystem::path& weights,
+                                   const EncoderOptions& options);
+};
+
+// Every encoder, in the order of help texts.
+std::span<const EncoderSpec* const> encoders();
+
+// Throws Error(kUsage) with the nearest name.
+const EncoderSpec& find_encoder(std::string_view name);
+
+}  // namespace med3d
