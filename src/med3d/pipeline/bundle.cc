@@ -19,13 +19,6 @@ namespace {
 
 constexpr int kBundleFormat = 1;
 
-std::vector<std::string> modality_names(const Cohort& cohort) {
-  std::vector<std::string> names;
-  if (!cohort.columns.empty()) names.emplace_back("clinical");
-  for (const auto& modality : cohort.modalities) names.push_back(modality.name);
-  return names;
-}
-
 Array array_of(const nn::Parameter& parameter) {
   Array array;
   array.shape = parameter.shape;
@@ -108,7 +101,7 @@ void write_bundle(const std::filesystem::path& folder,
         {"negative_label", endpoint.negative_label},
         {"horizon_months", endpoint.horizon_months},
         {"is_recurrence", endpoint.is_recurrence}}},
-      {"modalities", modality_names(cohort)},
+      {"modalities", cohort.modality_names()},
       {"widths", widths},
       {"columns", columns},
       {"missing_values", cohort.missing_values},

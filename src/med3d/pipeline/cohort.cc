@@ -970,6 +970,13 @@ bool Cohort::is_missing(const std::string& cell) const {
   });
 }
 
+std::vector<std::string> Cohort::modality_names() const {
+  std::vector<std::string> names;
+  if (!columns.empty()) names.emplace_back("clinical");
+  for (const auto& modality : modalities) names.push_back(modality.name);
+  return names;
+}
+
 const Modality* Cohort::find_modality(const std::string& wanted) const {
   for (const auto& modality : modalities) {
     if (modality.name == wanted) return &modality;

@@ -112,6 +112,8 @@ struct Cohort {
   std::size_t size() const { return case_ids.size(); }
   bool is_missing(const std::string& cell) const;
   const Modality* find_modality(const std::string& name) const;  // nullptr where there is none
+  std::vector<std::string> modality_names()
+      const;  // "clinical" where there is a table, then the others
 };
 
 // True for what tables write for "no value": blank, NA, N/A, nan, null, none, "--", "'--", "#N/A",
@@ -124,8 +126,8 @@ bool is_missing_cell(const std::string& cell);
 //
 // Throws Error(kNotFound) for a missing table, column or folder, kFormat for a table that breaks
 // its format, kData with line numbers for two rows of one patient (also under two spellings), a row
-// without an id, an endpoint with one class, an unknown positive class, a covariate of numbers with a
-// text among them, a modality without a usable item; kUsage as CohortSettings::validate.
+// without an id, an endpoint with one class, an unknown positive class, a covariate of numbers with
+// a text among them, a modality without a usable item; kUsage as CohortSettings::validate.
 Cohort load_cohort(const CohortSettings& settings, Progress& progress, int threads);
 
 // Patients to predict for: no endpoint, no split, labels all 0 and not to be read. The patients are

@@ -51,7 +51,7 @@ class Model {
   virtual std::vector<double> predict(const Cohort& cohort, const Rows& rows) const = 0;
 
   // An inner layer for each row (rows without a modality are zero); empty if there is none.
-  virtual Matrix<float> embed(const Cohort& cohort, const Rows& rows, int layer) const;
+  virtual Matrix<float> embed(const Cohort&, const Rows&, int /*layer*/) const { return {}; }
 
   // The learning curve of the first member, or null.
   virtual const nn::LearningCurve* curve() const { return nullptr; }
@@ -63,7 +63,7 @@ class Model {
   virtual std::vector<std::string> remarks() const { return {}; }
 
   // Cells of these patients that the model has not met before (unknown categories).
-  virtual std::vector<std::string> input_warnings(const Cohort& cohort, const Rows& rows) const;
+  virtual std::vector<std::string> input_warnings(const Cohort&, const Rows&) const { return {}; }
 
   virtual Json save(const std::string& name, TensorStore& store) const = 0;
 };

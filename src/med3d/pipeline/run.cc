@@ -173,13 +173,6 @@ void remove_results(const fs::path& out) {
   fs::remove(out / "run.json");
 }
 
-std::vector<std::string> modalities_of(const Cohort& cohort) {
-  std::vector<std::string> names;
-  if (!cohort.columns.empty()) names.emplace_back("clinical");
-  for (const auto& modality : cohort.modalities) names.push_back(modality.name);
-  return names;
-}
-
 }  // namespace
 
 RunSummary run(const RunSettings& settings, const RunOptions& options, Progress& progress) {
@@ -200,7 +193,7 @@ RunSummary run_cohort(const Cohort& cohort,
   for (const auto& finding : check_cohort(cohort)) {
     if (finding.level != "info") progress.warn(finding.text);
   }
-  const auto specs = model_list(settings, modalities_of(cohort));
+  const auto specs = model_list(settings, cohort.modality_names());
   const auto pieces = plan_pieces(cohort, settings);
   const std::string resolved = settings_text(settings);
 
@@ -212,7 +205,7 @@ RunSummary run_cohort(const Cohort& cohort,
   }
   summary.plan = {{"output", options.output.string()},
                   {"patients", cohort.size()},
-                  {"modalities", modalities_of(cohort)},
+                  {"modalities", cohort.modality_names()},
                   {"pieces", pieces.size()},
                   {"fits", pieces.size() * fold_units(settings, specs)},
                   {"failed_items", summary.failed_items}};
