@@ -40,7 +40,7 @@ struct FitSettings {
   void describe(SettingsSchema& schema) {
     schema.field("epochs", epochs, "passes over the training rows", in_range(1, 100000));
     schema.field("batch_size", batch_size, "rows in one step", in_range(2, 1 << 20));
-    schema.field("learning_rate", learning_rate, "Adam's step size", in_range(0.0, 10.0));
+    schema.field("learning_rate", learning_rate, "Adam's step size", in_range(1e-12, 10.0));
     schema.field(
         "weight_decay", weight_decay, "L2 penalty added to the gradient", in_range(0.0, 10.0));
     schema.field("scheduler",

@@ -9,6 +9,16 @@
 namespace med3d::pipeline {
 namespace {
 
+// One arm's means against the imbalance of the classes: "weighted loss, weighted sampler".
+std::string imbalance_of(const FitSettings& fit, const std::string& balance = "none") {
+  std::vector<std::string> used;
+  if (balance != "none") used.push_back(balance);
+  // The clinical arm drops the weights where it oversamples.
+  if (fit.class_weights && balance == "none") used.emplace_back("weighted loss");
+  if (fit.sampler == "weighted") used.emplace_back("weighted sampler");
+  return used.empty() ? "none" : join(used, ", ");
+}
+
 struct Item {
   const char* number;
   const char* section;
@@ -53,6 +63,21 @@ std::string split_text(const Json& report) {
 }
 
 }  // namespace
+
+std::string class_imbalance(const RunSettings& settings) {
+  return fmt::format(
+      "Clinical arm: {}; CT/MRI arm: {}; whole-slide arm: {}; early fusion: {}; all inside "
+      "training "
+      "folds only. {} See calibration intercept and slope.",
+      imbalance_of(settings.clinical_arm.fit, settings.clinical_arm.balance),
+      imbalance_of(settings.radiology_arm.fit),
+      imbalance_of(settings.wsi_arm.fit),
+      imbalance_of(settings.fusion.fit),
+      settings.fusion.calibrate_arms == "platt" ? "Arms are recalibrated (Platt, out-of-fold) "
+                                                  "where late fusion combines them, the models "
+                                                  "themselves are not recalibrated."
+                                                : "Not recalibrated afterwards.");
+}
 
 Json tripod_json(const Json& report, const Cohort& cohort, const RunSettings& settings) {
   const auto& v = settings.validation;
@@ -159,13 +184,7 @@ Json tripod_json(const Json& report, const Cohort& cohort, const RunSettings& se
        "Analysis",
        "How predictions were computed",
        "By the bundle in the folder 'model': med3d predict"},
-      {"13",
-       "Class imbalance",
-       "Methods used and recalibration",
-       fmt::format(
-           "Balancing of the clinical arm: {}, inside training folds only. Not recalibrated "
-           "afterwards: see calibration intercept and slope.",
-           settings.clinical_arm.balance)},
+      {"13", "Class imbalance", "Methods used and recalibration", class_imbalance(settings)},
       {"14", "Fairness", "Approaches to address fairness", ""},
       {"15",
        "Output",
