@@ -54,6 +54,8 @@ void module_use_one_thread() {
   static_cast<void>(done);
 }
 
+std::int32_t module_threads() { return at::get_num_threads(); }
+
 std::int32_t module_openblas_threads() {
   auto threads = openblas<int (*)()>("openblas_get_num_threads");
   return threads == nullptr ? 0 : threads();

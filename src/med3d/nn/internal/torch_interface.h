@@ -52,7 +52,16 @@ struct TorchNetSpec {
   std::uint64_t stat_slot_count = 0;
 };
 
-struct TorchNet;  // the tensors of one Network
+struct TorchNet;     // the tensors of one Network
+struct TorchScript;  // one TorchScript program
+
+// What a TorchScript program returned. `values` (rows, columns) lives until script_free_output.
+struct TorchScriptOutput {
+  const float* values;
+  std::uint64_t rows;
+  std::uint64_t columns;
+  void* owner;
+};
 
 struct TorchInterface {
   std::uint32_t version;  // kTorchInterfaceVersion
@@ -61,6 +70,7 @@ struct TorchInterface {
   const char* (*torch_version)();
   bool (*cuda_available)();
   void (*use_one_thread)();
+  std::int32_t (*threads)();  // of LibTorch, for work that the calling thread starts
   // The number of threads of the OpenBLAS that LibTorch calls, 0 if it calls another BLAS.
   std::int32_t (*openblas_threads)();
   bool (*sgemm_gflops)(double* gflops, TorchFailure* failure);
@@ -93,6 +103,17 @@ struct TorchInterface {
   bool (*net_gradients)(const TorchNet* net, float* out, TorchFailure* failure);
   bool (*net_state)(const TorchNet* net, float* out, TorchFailure* failure);
   bool (*net_set_state)(TorchNet* net, const float* state, TorchFailure* failure);
+
+  // TorchScriptModule's methods; shape is n, channels, height, width.
+  bool (*script_load)(const char* path, bool cuda, TorchScript** script, TorchFailure* failure);
+  void (*script_destroy)(TorchScript* script);
+  bool (*script_forward)(const TorchScript* script,
+                         const float* nchw,
+                         const std::uint64_t* shape,
+                         std::int32_t threads,
+                         TorchScriptOutput* output,
+                         TorchFailure* failure);
+  void (*script_free_output)(TorchScriptOutput* output);
 };
 
 // The module's only exported symbol: its table if it speaks this version, else null.

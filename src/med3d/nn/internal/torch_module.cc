@@ -8,6 +8,7 @@ constexpr med3d::nn::TorchInterface kInterface = {
     .torch_version = med3d::nn::module_torch_version,
     .cuda_available = med3d::nn::module_cuda_available,
     .use_one_thread = med3d::nn::module_use_one_thread,
+    .threads = med3d::nn::module_threads,
     .openblas_threads = med3d::nn::module_openblas_threads,
     .sgemm_gflops = med3d::nn::module_sgemm_gflops,
     .net_create = med3d::nn::net_create,
@@ -20,6 +21,10 @@ constexpr med3d::nn::TorchInterface kInterface = {
     .net_gradients = med3d::nn::net_gradients,
     .net_state = med3d::nn::net_state,
     .net_set_state = med3d::nn::net_set_state,
+    .script_load = med3d::nn::script_load,
+    .script_destroy = med3d::nn::script_destroy,
+    .script_forward = med3d::nn::script_forward,
+    .script_free_output = med3d::nn::script_free_output,
 };
 
 }  // namespace

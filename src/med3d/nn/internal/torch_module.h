@@ -9,6 +9,7 @@ namespace med3d::nn {
 const char* module_torch_version();
 bool module_cuda_available();
 void module_use_one_thread();
+std::int32_t module_threads();
 std::int32_t module_openblas_threads();
 bool module_sgemm_gflops(double* gflops, TorchFailure* failure);
 
@@ -38,5 +39,16 @@ bool net_hidden(const TorchNet* net,
 bool net_gradients(const TorchNet* net, float* out, TorchFailure* failure);
 bool net_state(const TorchNet* net, float* out, TorchFailure* failure);
 bool net_set_state(TorchNet* net, const float* state, TorchFailure* failure);
+
+// torch_script.cc
+bool script_load(const char* path, bool cuda, TorchScript** script, TorchFailure* failure);
+void script_destroy(TorchScript* script);
+bool script_forward(const TorchScript* script,
+                    const float* nchw,
+                    const std::uint64_t* shape,
+                    std::int32_t threads,
+                    TorchScriptOutput* output,
+                    TorchFailure* failure);
+void script_free_output(TorchScriptOutput* output);
 
 }  // namespace med3d::nn
