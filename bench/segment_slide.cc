@@ -50,7 +50,8 @@ int run(int argc, char** argv) {
   for (int i = 0; i < runs; ++i) {
     const auto slide = open_slide(path);
     const Stopwatch segmenting;
-    const Tissue tissue = segment_tissue(*slide, parameters.segment);
+    LevelImage level = read_level(*slide);
+    const Tissue tissue = segment_tissue(level, parameters.segment);
     segment_cpu += segmenting.cpu_s();
     const Stopwatch tiling;
     tiles = make_tiles(slide->info(), tissue, options);
@@ -58,9 +59,9 @@ int run(int argc, char** argv) {
     if (output.empty()) continue;
     const std::string name = path.stem().string();
     write_tiles(output / "patches" / (name + ".h5"), tiles, name, (output / "patches").string());
+    write_picture(output / "stitches" / (name + ".jpg"), draw_stitch(level, tiles));
     write_picture(output / "masks" / (name + ".jpg"),
-                  draw_tissue(*slide, tissue, parameters.line_thickness));
-    write_picture(output / "stitches" / (name + ".jpg"), draw_stitch(*slide, tiles));
+                  draw_tissue(std::move(level), tissue, parameters.line_thickness));
   }
   const double cpu = watch.cpu_s();
   const double wall = watch.wall_s();

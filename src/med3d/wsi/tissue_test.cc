@@ -212,6 +212,16 @@ TEST(Tissue, ALevelTooLargeIsReplacedByTheNextOrGivenUp) {
   EXPECT_NE(segment_tissue(flat, options).problem.find("no smaller level"), std::string::npos);
 }
 
+TEST(Tissue, ALevelIsReadWithItsScale) {
+  MemorySlide slide(RgbImage(100, 50, 255), {{20000, 10000}, {100, 50}});
+  const LevelImage level = read_level(slide, 1);
+  EXPECT_EQ(level.level, 1);
+  EXPECT_EQ(level.scale_x, 200.0);
+  EXPECT_EQ(level.pixels.width, 100);
+  expect_error(ErrorKind::kUsage, "level is 2, but the slide has 2", [&] { read_level(slide, 2); });
+  expect_error(ErrorKind::kUsage, "too large to be read at once", [&] { read_level(slide, 0); });
+}
+
 // 64.1 is above 64: the level before it is taken, whatever is meant. One level is level 0.
 TEST(Tissue, TheAutomaticLevelIsOpenSlidesForADownsampleOf64) {
   SlideInfo info;
