@@ -11,6 +11,7 @@
 namespace med3d {
 
 // One line here and one in kFormats for each file in readers/.
+extern const SlideFormat dicom_slide_format;
 extern const SlideFormat openslide_slide_format;
 extern const SlideFormat image_slide_format;
 
@@ -20,6 +21,7 @@ namespace fs = std::filesystem;
 
 // The order in which formats are asked: the most particular first.
 constexpr std::array kFormats = {
+    &dicom_slide_format,
     &openslide_slide_format,
     &image_slide_format,
 };
