@@ -1,4 +1,6 @@
 #include <gtest/gtest.h>
+
+#include <algorithm>
 #include <unistd.h>
 
 #include <atomic>
@@ -34,6 +36,19 @@ TEST(Sha256, MatchesTheStandardsVectors) {
   EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(sha256_hex(std::string(1'000'000, 'a')),
             "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+// Lengths around the block of 64 bytes and the 56 at which the length no longer fits.
+TEST(Sha256, DoesNotDependOnThePiecesTheBytesComeIn) {
+  std::string bytes;
+  for (int i = 0; i < 300; ++i) bytes += static_cast<char>(i * 7);
+  for (std::size_t size = 0; size <= bytes.size(); ++size) {
+    Sha256 hash;
+    for (std::size_t at = 0; at < size; at += 7) {
+      hash.update(bytes.data() + at, std::min<std::size_t>(7, size - at));
+    }
+    ASSERT_EQ(hash.hex(), sha256_hex(std::string_view(bytes).substr(0, size))) << size;
+  }
 }
 
 // numpy.random.RandomState(42).random_sample(3), .RandomState(0).randint(0, 10, 5) and

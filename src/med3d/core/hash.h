@@ -20,8 +20,6 @@ class Sha256 {
   std::string hex();  // 64 lower-case digits; the object may not be used afterwards
 
  private:
-  void block(const std::uint8_t* bytes);
-
   std::array<std::uint32_t, 8> state_;
   std::array<std::uint8_t, 64> buffer_;
   std::uint64_t length_ = 0;
