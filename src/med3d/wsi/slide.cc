@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "med3d/core/error.h"
+#include "med3d/wsi/readers/tiff.h"
 
 namespace med3d {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // The order in which formats are asked: the most particular first.
-constexpr std::array<const SlideFormat*, 0> kFormats = {};
+constexpr std::array kFormats = {&tiff_slide_format};
 
 // A name ends the question for what is no regular file: a pipe is never opened, it could block us.
 std::string head_of(const fs::path& path) {
