@@ -144,9 +144,13 @@ class TiffSlide final : public Slide {
     if (x < -far || x > far || y < -far || y > far) {
       throw Error(ErrorKind::kUsage, fmt::format("a region at ({}, {})", x, y));
     }
-    std::fill(rgb.begin(), rgb.end(), std::uint8_t{0});
+    const SlideLevel& size = info_.levels[static_cast<std::size_t>(level)];
+    const double downsample = size.downsample;
+    // Inside of level 0 every pixel is written anyhow.
+    const bool is_inside =
+        level == 0 && x >= 0 && y >= 0 && x <= size.width - width && y <= size.height - height;
+    if (!is_inside) std::fill(rgb.begin(), rgb.end(), std::uint8_t{0});
     try {
-      const double downsample = info_.levels[static_cast<std::size_t>(level)].downsample;
       for (std::int64_t row = 0; row * kPiece < height; ++row) {
         for (std::int64_t col = 0; col * kPiece < width; ++col) {
           read_piece(static_cast<std::int64_t>(static_cast<double>(x) +
@@ -456,7 +460,8 @@ class TiffSlide final : public Slide {
     return true;
   }
 
-  // Whole pixels of a level into rows `stride` bytes apart; what is not there is left as it is.
+  // Whole pixels of a level into rows `stride` bytes apart; what lies
+  // outside of the level is left as it is, what is missing in it becomes 0.
   // cover, if asked for, is set to 1 where there are pixels (width bytes a row).
   void read_window(std::size_t level,
                    std::int64_t x,
@@ -477,12 +482,17 @@ class TiffSlide final : public Slide {
     for (std::int64_t row = y0 / th; row <= (y1 - 1) / th; ++row) {
       for (std::int64_t col = x0 / tw; col <= (x1 - 1) / tw; ++col) {
         const DecodedTile& source = tile(level, col, row);
-        if (source.is_missing) continue;
         const std::int64_t from_x = std::max(x0, col * tw);
         const std::int64_t to_x = std::min(x1, (col + 1) * tw);
         const std::int64_t from_y = std::max(y0, row * th);
         const std::int64_t to_y = std::min(y1, (row + 1) * th);
         const auto n = static_cast<std::size_t>(to_x - from_x);
+        if (source.is_missing) {
+          for (std::int64_t v = from_y; v < to_y; ++v) {
+            std::memset(rgb + (v - y) * stride + (from_x - x) * 3, 0, 3 * n);
+          }
+          continue;
+        }
         for (std::int64_t v = from_y; v < to_y; ++v) {
           std::memcpy(rgb + (v - y) * stride + (from_x - x) * 3,
                       source.rgb.data() + ((v - row * th) * tw + (from_x - col * tw)) * 3,

@@ -14,10 +14,11 @@
 //
 // Pixels are those of openslide_read_region (3.4.1) with its alpha dropped, to the bit wherever
 // (x, y) / downsample is whole, level 0 always. Elsewhere OpenSlide blends the four pixels around
-// by their nearness (256 phases) and so do we, within 2 grey levels of it. A region that is wider
-// or higher than 4096 is read in pieces of that size whose corners are cut to whole level-0 pixels,
-// as OpenSlide's are. Where a tile is missing (no bytes) pixels are 0; on a lower level of an
-// Aperio slide they are the means of the level above, where OpenSlide scales that level.
+// by their nearness (256 phases) and so do we, within 3 grey levels of it (more on the slide's
+// outermost half pixel). A region that is wider or higher than 4096 is read in pieces of that size
+// whose corners are cut to whole level-0 pixels, as OpenSlide's are. Where a tile is missing (no
+// bytes) pixels are 0; on a lower level of an Aperio slide they are the means of the level above,
+// where OpenSlide scales that level.
 //
 // Decoded tiles are kept up to 64 MiB: a walk in tile order decodes each tile once.
 //
