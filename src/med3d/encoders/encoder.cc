@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "med3d/core/error.h"
+#include "med3d/kernels/cpu.h"
 
 namespace med3d {
 
@@ -27,6 +28,19 @@ std::string to_string(Precision precision) {
       return "int8";
   }
   throw Error(ErrorKind::kUsage, fmt::format("precision {}", static_cast<int>(precision)));
+}
+
+Precision available_precision(Precision wanted) {
+  switch (wanted) {
+    case Precision::kF32:
+      return Precision::kF32;
+    case Precision::kAuto:
+    case Precision::kBf16:
+      return native_bf16() ? Precision::kBf16 : Precision::kF32;
+    case Precision::kInt8:
+      break;
+  }
+  throw Error(ErrorKind::kUnsupported, "precision int8 is not available; take f32 or bf16");
 }
 
 }  // namespace med3d
