@@ -126,6 +126,8 @@ std::span<float> Rows::f32() const {
   return {f32_row(view_, 0), static_cast<std::size_t>(view_.rows * view_.cols)};
 }
 
+std::size_t Rows::bytes() const { return memory_->buffer.size(); }
+
 void convert(const RowsView& from, const RowsView& to) {
   expect(to, "conversion", from.rows, from.cols, to.arithmetic);
   const bool narrow_from = from.arithmetic == Arithmetic::kBf16;
@@ -217,6 +219,11 @@ void Linear::run(const RowsView& x, const RowsView& y) const {
     impl_->product.execute(onednn::stream(), arguments);
     onednn::stream().wait();
   });
+}
+
+std::size_t Linear::bytes() const {
+  return impl_->weight.get_desc().get_size() +
+         (impl_->bias ? impl_->bias.get_desc().get_size() : 0);
 }
 
 void layer_norm(const RowsView& x,
@@ -361,6 +368,22 @@ void SelfAttention::Impl::attend(const RowsView& qkv, const RowsView& out, std::
                   row_bytes);
     }
   }
+}
+
+std::size_t SelfAttention::bytes() const {
+  std::size_t sum = 0;
+  for (const Impl::Desk& desk : impl_->desks) {
+    for (const onednn::Buffer* buffer : {&desk.queries,
+                                         &desk.keys,
+                                         &desk.values,
+                                         &desk.scores,
+                                         &desk.shares,
+                                         &desk.attended,
+                                         &desk.scratch}) {
+      sum += buffer->size();
+    }
+  }
+  return sum;
 }
 
 void SelfAttention::run(const RowsView& qkv, const RowsView& attended) {

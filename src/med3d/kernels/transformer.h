@@ -44,6 +44,8 @@ class Rows {
   // The numbers of an f32 buffer. Throws Error(kUsage) for bf16.
   std::span<float> f32() const;
 
+  std::size_t bytes() const;  // of memory held
+
  private:
   struct Memory;
   std::unique_ptr<Memory> memory_;
@@ -87,6 +89,8 @@ class Linear {
   // x (rows, inputs), y (rows, outputs); they do not overlap.
   void run(const RowsView& x, const RowsView& y) const;
 
+  std::size_t bytes() const;  // of weights held
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
@@ -129,6 +133,8 @@ class SelfAttention {
   // qkv       (images * tokens, 3 * heads * head_dim): queries of all heads, then keys, then values
   // attended  (images * tokens, heads * head_dim), heads side by side
   void run(const RowsView& qkv, const RowsView& attended);
+
+  std::size_t bytes() const;  // of memory held, all threads together
 
  private:
   struct Impl;
