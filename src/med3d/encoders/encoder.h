@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -20,11 +21,15 @@ enum class Precision { kAuto, kF32, kBf16, kInt8 };
 Precision parse_precision(std::string_view name);  // "auto", "f32", "bf16", "int8"
 std::string to_string(Precision precision);
 
+// What an encoder that computes in f32 and bf16 runs in: kAuto and kBf16 become kF32 where the
+// processor would only emulate bf16, slower than f32. Throws Error(kUnsupported) for kInt8.
+Precision available_precision(Precision wanted);
+
 struct EncoderOptions {
   Precision precision = Precision::kF32;
-  int threads = 1;           // of the computation itself
-  std::int64_t batch = 16;   // tiles a call will bring at most; fixes the memory taken
-  std::uint64_t seed = 0;    // of an untrained encoder's weights
+  int threads = 1;          // of the computation itself
+  std::int64_t batch = 16;  // tiles a call will bring at most; fixes the memory taken
+  std::uint64_t seed = 0;   // of an untrained encoder's weights
 };
 
 // A loaded network, ready to run. Not safe for two threads at once.
@@ -38,6 +43,11 @@ class Encoder {
   virtual std::int64_t embedding_dim() const = 0;
   virtual Precision precision() const = 0;  // the one in use, never kAuto
 
+  // For benchmarks: multiplications and additions for one tile, and bytes held (weights and
+  // activations; encode() takes no more). 0 where an encoder does not count them.
+  virtual double operations() const { return 0.0; }
+  virtual std::size_t bytes() const { return 0; }
+
   // rgb         (n, input_px, input_px, 3) 8-bit pixels, n <= EncoderOptions::batch; scaled to
   //             [0, 1] and normalised by the spec's mean and stddev inside
   // embeddings  (n, embedding_dim)
@@ -50,11 +60,11 @@ struct EncoderSpec {
   std::string_view modality;   // "wsi", "ct", "mri"
   std::string_view reference;  // paper, and the licence of the weights
   std::int64_t embedding_dim;
-  std::int64_t input_px;       // side of the square tile it takes
-  double mpp;                  // micrometres a pixel it was trained at; 0 = any
+  std::int64_t input_px;  // side of the square tile it takes
+  double mpp;             // micrometres a pixel it was trained at; 0 = any
   std::array<float, 3> mean;
   std::array<float, 3> stddev;
-  bool trained;                // false: seeded weights for trials; every output must say so
+  bool trained;  // false: seeded weights for trials; every output must say so
   // weights   .pth (zip or legacy), .bin, .safetensors; ignored by an untrained encoder
   // Throws Error(kData) naming up to five tensors that are missing, unknown or of another shape.
   std::unique_ptr<Encoder> (*load)(const std::filesystem::path& weights,

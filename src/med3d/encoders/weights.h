@@ -1,0 +1,64 @@
+// Trained parameters of a net, from any of the files they come in, by name.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "med3d/io/array.h"
+
+namespace med3d {
+
+struct Weights {
+  std::map<std::string, Array> tensors;  // names without DataParallel's "module" parts
+  std::string source;                    // the file's path, for messages
+  std::string sha256;                    // of the file as it was read
+};
+
+// Reads .safetensors, or torch's .pth, .pt and .bin in both containers; which of the two a file is
+// shows in its bytes, not in its name. Where the net is one entry of a checkpoint ("state_dict",
+// "model", "model_state_dict"), the rest of the checkpoint is left out.
+//
+// Throws Error(kUsage) for an empty path, else as read_file, parse_safetensors and
+// parse_state_dict.
+Weights read_weights(const std::filesystem::path& path);
+
+// Takes tensors out of Weights and collects what is wrong, so that one message tells all of it.
+//
+//   WeightsTaker take(weights, "resnet50");
+//   layer.weight = take.tensor("conv1.weight", {64, 3, 7, 7});   // empty if that fails
+//   take.ignore_prefix("fc.");
+//   take.finish();                                               // throws
+//
+// Check nothing computed from the tensors before finish() has returned.
+class WeightsTaker {
+ public:
+  WeightsTaker(Weights weights, std::string_view encoder);
+
+  bool has(const std::string& name) const { return weights_.tensors.contains(name); }
+
+  // The tensor in f32, of exactly that shape and finite; else an empty vector and a complaint.
+  std::vector<float> tensor(const std::string& name, std::span<const std::uint64_t> shape);
+  std::vector<float> tensor(const std::string& name, std::initializer_list<std::uint64_t> shape) {
+    return tensor(name, std::span(shape.begin(), shape.size()));
+  }
+
+  // Tensors that the file may hold and the encoder does not use.
+  void ignore_prefix(std::string_view prefix);
+  void ignore_suffix(std::string_view suffix);
+
+  // Throws Error(kData) naming up to five tensors that are missing, of another shape, not finite,
+  // or left over.
+  void finish();
+
+ private:
+  Weights weights_;
+  std::string encoder_;
+  std::vector<std::string> complaints_;
+};
+
+}  // namespace med3d

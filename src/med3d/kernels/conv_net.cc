@@ -1,0 +1,750 @@
+#include "med3d/kernels/conv_net.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <unordered_map>
+#include <utility>
+
+#include "med3d/core/error.h"
+#include "med3d/core/parallel.h"
+#include "med3d/kernels/internal/onednn.h"
+
+namespace med3d {
+
+namespace {
+
+using onednn::Dims;
+using onednn::Format;
+using onednn::Type;
+
+[[noreturn]] void refuse(const std::string& message) { throw Error(ErrorKind::kUsage, message); }
+
+std::int64_t product(std::span<const std::int64_t> factors) {
+  return std::accumulate(factors.begin(), factors.end(), std::int64_t{1}, std::multiplies<>());
+}
+
+Format channels_first(std::size_t axes) { return axes == 2 ? Format::nchw : Format::ncdhw; }
+Format channels_last(std::size_t axes) { return axes == 2 ? Format::nhwc : Format::ndhwc; }
+
+std::uint16_t bf16_bits(float value) {
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);  // to even
+}
+
+// (positions, channels) -> the mean of each channel. Sums of 64 in f32, of those in double: a
+// volume has more positions than f32 could count up in one sum.
+void mean_over_positions(const float* values,
+                         std::size_t positions,
+                         std::size_t channels,
+                         float* means) {
+  constexpr std::size_t kBlock = 64;
+  std::vector<double> total(channels, 0.0);
+  std::vector<float> part(channels);
+  for (std::size_t first = 0; first < positions; first += kBlock) {
+    std::fill(part.begin(), part.end(), 0.0F);
+    for (std::size_t i = first; i < std::min(positions, first + kBlock); ++i) {
+      const float* row = values + i * channels;
+      for (std::size_t c = 0; c < channels; ++c) part[c] += row[c];
+    }
+    for (std::size_t c = 0; c < channels; ++c) total[c] += static_cast<double>(part[c]);
+  }
+  for (std::size_t c = 0; c < channels; ++c) {
+    means[c] = static_cast<float>(total[c] / static_cast<double>(positions));
+  }
+}
+
+// A layer as it was asked for.
+struct Layer {
+  enum class Kind { kInput, kConvolution, kMaxPool, kMeanPool, kGlobalMean };
+  Kind kind = Kind::kInput;
+  ConvNet::Node from = 0;
+  std::int64_t channels = 0;
+  std::vector<std::int64_t> extent;
+  Window window;
+  Convolution convolution;  // weights are handed on at build()
+  bool has_residual = false;
+  ConvNet::Node residual = 0;
+  double operations = 0.0;
+};
+
+// An activation: its description, and the storage it lies in (in place of a residual: the same).
+struct Value {
+  dnnl::memory::desc description;
+  std::size_t storage = 0;
+};
+
+// A stretch of the arena that is in use from one step to another.
+struct Storage {
+  std::size_t bytes = 0;
+  std::size_t first = 0;
+  std::size_t last = 0;
+  std::size_t offset = 0;
+};
+
+struct Step {
+  dnnl::primitive primitive;
+  std::vector<std::pair<int, std::size_t>> values;      // argument, value
+  std::vector<std::pair<int, dnnl::memory>> constants;  // argument, weights
+  std::size_t scratchpad = 0;
+};
+
+// What one sample needs while it is computed.
+struct Lane {
+  onednn::Buffer memory;
+  dnnl::stream stream;
+  std::byte* input = nullptr;
+  std::vector<std::unordered_map<int, dnnl::memory>> arguments;  // of each step
+  std::vector<float> mean;
+};
+
+constexpr std::size_t kAlignment = 64;
+
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+// Places each storage at the lowest offset that is free while it lives, larger ones first. Returns
+// the bytes of the whole.
+std::size_t place(std::vector<Storage>& storages) {
+  std::vector<std::size_t> order(storages.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return storages[a].bytes > storages[b].bytes;
+  });
+  std::size_t total = 0;
+  std::vector<std::size_t> placed;  // by offset
+  for (const std::size_t index : order) {
+    Storage& mine = storages[index];
+    std::size_t offset = 0;
+    for (const std::size_t other_index : placed) {
+      const Storage& other = storages[other_index];
+      if (other.last < mine.first || mine.last < other.first) continue;
+      if (offset + mine.bytes <= other.offset) break;
+      offset = std::max(offset, other.offset + other.bytes);
+    }
+    mine.offset = offset;
+    total = std::max(total, offset + mine.bytes);
+    placed.insert(std::upper_bound(placed.begin(),
+                                   placed.end(),
+                                   offset,
+                                   [&](std::size_t value, std::size_t placed_index) {
+                                     return value < storages[placed_index].offset;
+                                   }),
+                  index);
+  }
+  return total;
+}
+
+}  // namespace
+
+void ConvNetOptions::validate() const {
+  if (lanes < 1 || threads < 1 || (lanes > 1 && threads > 1)) {
+    refuse(
+        fmt::format("conv net: {} lanes of {} threads, expected at least 1 of each, and 1 of one",
+                    lanes,
+                    threads));
+  }
+}
+
+Window Window::same(std::size_t axes,
+                    std::int64_t kernel,
+                    std::int64_t stride,
+                    std::int64_t padding,
+                    std::int64_t dilation) {
+  using Numbers = std::vector<std::int64_t>;
+  return {Numbers(axes, kernel),
+          Numbers(axes, stride),
+          Numbers(axes, padding),
+          Numbers(axes, dilation)};
+}
+
+void fold(const BatchNorm& norm, Convolution& layer) {
+  const auto channels = static_cast<std::size_t>(layer.out_channels);
+  for (const auto* values : {&norm.gamma, &norm.beta, &norm.mean, &norm.variance}) {
+    if (values->size() != channels) {
+      refuse(fmt::format("{}: batch norm of {} channels after a convolution of {}",
+                         layer.name,
+                         values->size(),
+                         channels));
+    }
+  }
+  if (channels == 0 || layer.weight.size() % channels != 0 ||
+      (!layer.bias.empty() && layer.bias.size() != channels)) {
+    refuse(fmt::format("{}: {} weights and {} biases for {} channels",
+                       layer.name,
+                       layer.weight.size(),
+                       layer.bias.size(),
+                       channels));
+  }
+  if (layer.bias.empty()) layer.bias.assign(channels, 0.0F);
+  const std::size_t row = layer.weight.size() / channels;
+  for (std::size_t c = 0; c < channels; ++c) {
+    if (!(norm.variance[c] >= 0.0F)) {
+      throw Error(ErrorKind::kData,
+                  fmt::format("{}: batch norm with variance {} in channel {}, expected at least 0",
+                              layer.name,
+                              norm.variance[c],
+                              c));
+    }
+    const double scale = static_cast<double>(norm.gamma[c]) /
+                         std::sqrt(static_cast<double>(norm.variance[c]) + norm.epsilon);
+    for (std::size_t i = c * row; i < (c + 1) * row; ++i) {
+      layer.weight[i] = static_cast<float>(static_cast<double>(layer.weight[i]) * scale);
+    }
+    layer.bias[c] = static_cast<float>(
+        (static_cast<double>(layer.bias[c]) - static_cast<double>(norm.mean[c])) * scale +
+        static_cast<double>(norm.beta[c]));
+  }
+}
+
+struct ConvNet::Impl {
+  ConvNetOptions options;
+  std::size_t axes = 0;
+  std::vector<Layer> layers;
+  double operations = 0.0;
+
+  bool built = false;
+  std::vector<Value> values;
+  std::vector<Storage> storages;
+  std::vector<Step> steps;
+  std::vector<Lane> lanes;
+  std::size_t input_value = 0;
+  std::size_t output_value = 0;  // plain f32: channels first, or channels last before a global mean
+  bool mean_at_end = false;
+  std::vector<std::int64_t> shape;  // of the output
+  std::size_t weight_bytes = 0;
+  std::size_t lane_bytes = 0;
+
+  // Of each 8-bit value and channel, in f32 or the bits of bf16.
+  std::array<std::array<float, 256>, 3> table_f32{};
+  std::array<std::array<std::uint16_t, 256>, 3> table_bf16{};
+  bool has_table = false;
+
+  Type type() const { return onednn::type_of(options.arithmetic); }
+
+  const Layer& at(Node node, std::string_view what) const {
+    if (built) refuse(fmt::format("{}: the net is already built", what));
+    if (node >= layers.size()) refuse(fmt::format("{}: there is no node {}", what, node));
+    if (layers[node].kind == Layer::Kind::kGlobalMean) {
+      refuse(fmt::format("{}: a global mean is the last layer", what));
+    }
+    return layers[node];
+  }
+
+  // What a window makes of an extent.
+  std::vector<std::int64_t> through(const Window& window,
+                                    const std::vector<std::int64_t>& extent,
+                                    std::string_view what) const {
+    if (window.kernel.size() != axes || window.stride.size() != axes ||
+        window.padding.size() != axes || window.dilation.size() != axes) {
+      refuse(fmt::format("{}: a window that has not {} axes", what, axes));
+    }
+    std::vector<std::int64_t> result;
+    for (std::size_t a = 0; a < axes; ++a) {
+      const bool positive = window.kernel[a] >= 1 && window.stride[a] >= 1 &&
+                            window.padding[a] >= 0 && window.dilation[a] >= 1;
+      const std::int64_t reach =
+          positive ? window.dilation[a] * (window.kernel[a] - 1) + 1 : std::int64_t{0};
+      if (!positive || extent[a] + 2 * window.padding[a] < reach) {
+        refuse(fmt::format("{}: kernel {}, stride {}, padding {}, dilation {} on an extent of {}",
+                           what,
+                           window.kernel[a],
+                           window.stride[a],
+                           window.padding[a],
+                           window.dilation[a],
+                           extent[a]));
+      }
+      result.push_back((extent[a] + 2 * window.padding[a] - reach) / window.stride[a] + 1);
+    }
+    return result;
+  }
+
+  Node add(Layer layer) {
+    layers.push_back(std::move(layer));
+    return layers.size() - 1;
+  }
+
+  Node add_pool(Layer::Kind kind, Node from, const Window& window, std::string_view what) {
+    const Layer& before = at(from, what);
+    Layer layer;
+    layer.kind = kind;
+    layer.from = from;
+    layer.channels = before.channels;
+    layer.extent = through(window, before.extent, what);
+    for (std::size_t a = 0; a < axes; ++a) {
+      // A window that sees nothing but padding has no maximum and no mean.
+      if (window.padding[a] >= window.kernel[a] || window.dilation[a] != 1) {
+        refuse(
+            fmt::format("{}: padding {} and dilation {} of a kernel of {}, expected less padding "
+                        "than kernel, and dilation 1",
+                        what,
+                        window.padding[a],
+                        window.dilation[a],
+                        window.kernel[a]));
+      }
+    }
+    layer.window = window;
+    return add(std::move(layer));
+  }
+
+  static Dims dims(std::int64_t channels, const std::vector<std::int64_t>& extent) {
+    Dims result = {1, channels};
+    result.insert(result.end(), extent.begin(), extent.end());
+    return result;
+  }
+
+  std::size_t new_value(const dnnl::memory::desc& description) {
+    storages.push_back({aligned(description.get_size()), steps.size(), steps.size(), 0});
+    values.push_back({description, storages.size() - 1});
+    return values.size() - 1;
+  }
+
+  void touch(std::size_t value) { storages[values[value].storage].last = steps.size(); }
+
+  // `value` in that layout: itself, or a new value and a step that makes it.
+  std::size_t in_layout(std::size_t value, const dnnl::memory::desc& description) {
+    if (values[value].description == description) return value;
+    const dnnl::reorder::primitive_desc pd(onednn::engine(),
+                                           values[value].description,
+                                           onednn::engine(),
+                                           description,
+                                           onednn::attributes());
+    const std::size_t result = new_value(description);
+    Step step;
+    step.primitive = dnnl::reorder(pd);
+    step.values = {{DNNL_ARG_FROM, value}, {DNNL_ARG_TO, result}};
+    step.scratchpad = pd.scratchpad_desc().get_size();
+    touch(value);
+    steps.push_back(std::move(step));
+    return result;
+  }
+
+  // needed[node]: how many layers that are still to come read the node.
+  std::size_t build_convolution(Layer& layer,
+                                const std::vector<std::size_t>& value_of,
+                                const std::vector<std::size_t>& needed) {
+    const Layer& before = layers[layer.from];
+    const Dims source_dims = dims(before.channels, before.extent);
+    const Dims result_dims = dims(layer.channels, layer.extent);
+    Dims weight_dims = {layer.channels, before.channels};
+    weight_dims.insert(weight_dims.end(), layer.window.kernel.begin(), layer.window.kernel.end());
+    Dims dilation = layer.window.dilation;
+    for (auto& d : dilation) --d;  // oneDNN counts the voxels left out
+
+    dnnl::post_ops after;
+    if (layer.has_residual) after.append_sum(1.0F);
+    if (layer.convolution.relu) {
+      after.append_eltwise(1.0F, dnnl::algorithm::eltwise_relu, 0.0F, 0.0F);
+    }
+    dnnl::primitive_attr attributes = onednn::attributes();
+    attributes.set_post_ops(after);
+
+    // The sum goes to the place of the residual: the result takes its layout.
+    const std::size_t residual = layer.has_residual ? value_of[layer.residual] : 0;
+    const auto result_desc = layer.has_residual ? values[residual].description
+                                                : onednn::desc(result_dims, type(), Format::any);
+    const dnnl::convolution_forward::desc what(dnnl::prop_kind::forward_inference,
+                                               dnnl::algorithm::convolution_direct,
+                                               onednn::desc(source_dims, type(), Format::any),
+                                               onednn::desc(weight_dims, type(), Format::any),
+                                               onednn::desc({layer.channels}, Type::f32, Format::x),
+                                               result_desc,
+                                               layer.window.stride,
+                                               dilation,
+                                               layer.window.padding,
+                                               layer.window.padding);
+    const dnnl::convolution_forward::primitive_desc pd(what, attributes, onednn::engine());
+
+    const std::size_t source = in_layout(value_of[layer.from], pd.src_desc());
+    std::size_t result = 0;
+    if (!layer.has_residual) {
+      result = new_value(pd.dst_desc());
+    } else if (needed[layer.residual] == 0 && values[residual].storage != values[source].storage) {
+      values.push_back({pd.dst_desc(), values[residual].storage});
+      result = values.size() - 1;
+    } else {  // the residual is read again, or by this layer: the sum gets a copy of its own
+      const dnnl::reorder::primitive_desc copy(onednn::engine(),
+                                               values[residual].description,
+                                               onednn::engine(),
+                                               pd.dst_desc(),
+                                               onednn::attributes());
+      result = new_value(pd.dst_desc());
+      Step step;
+      step.primitive = dnnl::reorder(copy);
+      step.values = {{DNNL_ARG_FROM, residual}, {DNNL_ARG_TO, result}};
+      step.scratchpad = copy.scratchpad_desc().get_size();
+      touch(residual);
+      steps.push_back(std::move(step));
+    }
+
+    Format plain_weights = axes == 2 ? Format::oihw : Format::oidhw;
+    const dnnl::memory weights =
+        onednn::reordered(onednn::view(onednn::desc(weight_dims, Type::f32, plain_weights),
+                                       layer.convolution.weight.data()),
+                          pd.weights_desc());
+    const auto bias_desc = onednn::desc({layer.channels}, Type::f32, Format::x);
+    const dnnl::memory bias =
+        onednn::reordered(onednn::view(bias_desc, layer.convolution.bias.data()), bias_desc);
+    weight_bytes += pd.weights_desc().get_size() + bias_desc.get_size();
+    layer.convolution.weight = {};
+    layer.convolution.bias = {};
+
+    Step step;
+    step.primitive = dnnl::convolution_forward(pd);
+    step.values = {{DNNL_ARG_SRC, source}, {DNNL_ARG_DST, result}};
+    step.constants = {{DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_BIAS, bias}};
+    step.scratchpad = pd.scratchpad_desc().get_size();
+    touch(source);
+    touch(result);
+    steps.push_back(std::move(step));
+    return result;
+  }
+
+  std::size_t build_pool(const Layer& layer, std::size_t source) {
+    const auto algorithm = layer.kind == Layer::Kind::kMaxPool
+                               ? dnnl::algorithm::pooling_max
+                               : dnnl::algorithm::pooling_avg_exclude_padding;
+    // Where the last window would end behind the right-hand padding, that side has less of it.
+    Dims right = layer.window.padding;
+    for (std::size_t a = 0; a < axes; ++a) {
+      right[a] = (layer.extent[a] - 1) * layer.window.stride[a] + layer.window.kernel[a] -
+                 layers[layer.from].extent[a] - layer.window.padding[a];
+    }
+    const dnnl::pooling_forward::desc what(
+        dnnl::prop_kind::forward_inference,
+        algorithm,
+        values[source].description,
+        onednn::desc(dims(layer.channels, layer.extent), type(), Format::any),
+        layer.window.stride,
+        layer.window.kernel,
+        layer.window.padding,
+        right);
+    const dnnl::pooling_forward::primitive_desc pd(what, onednn::attributes(), onednn::engine());
+    const std::size_t result = new_value(pd.dst_desc());
+    Step step;
+    step.primitive = dnnl::pooling_forward(pd);
+    step.values = {{DNNL_ARG_SRC, source}, {DNNL_ARG_DST, result}};
+    step.scratchpad = pd.scratchpad_desc().get_size();
+    touch(source);
+    steps.push_back(std::move(step));
+    return result;
+  }
+
+  void build_steps(Node output) {
+    // What nobody reads is not computed.
+    std::vector<bool> wanted(layers.size(), false);
+    std::vector<std::size_t> needed(layers.size(), 0);
+    wanted[output] = true;
+    needed[output] = 1;
+    for (Node node = output; node > 0; --node) {
+      const Layer& layer = layers[node];
+      if (!wanted[node]) continue;
+      wanted[layer.from] = true;
+      ++needed[layer.from];
+      if (layer.has_residual) {
+        wanted[layer.residual] = true;
+        ++needed[layer.residual];
+      }
+    }
+
+    std::vector<std::size_t> value_of(layers.size(), 0);
+    input_value = new_value(
+        onednn::desc(dims(layers[0].channels, layers[0].extent), type(), channels_last(axes)));
+    value_of[kInput] = input_value;
+    for (Node node = 1; node <= output; ++node) {
+      Layer& layer = layers[node];
+      if (!wanted[node]) {
+        layer.convolution = {};
+        continue;
+      }
+      operations += layer.operations;
+      --needed[layer.from];
+      if (layer.has_residual) --needed[layer.residual];
+      const std::string name = layer.kind == Layer::Kind::kConvolution
+                                   ? layer.convolution.name
+                                   : fmt::format("layer {}", node);
+      onednn::guarded(name, [&] {
+        switch (layer.kind) {
+          case Layer::Kind::kConvolution:
+            value_of[node] = build_convolution(layer, value_of, needed);
+            break;
+          case Layer::Kind::kMaxPool:
+          case Layer::Kind::kMeanPool:
+            value_of[node] = build_pool(layer, value_of[layer.from]);
+            break;
+          case Layer::Kind::kGlobalMean:
+          case Layer::Kind::kInput:
+            break;
+        }
+      });
+    }
+
+    const Layer& last = layers[output];
+    mean_at_end = last.kind == Layer::Kind::kGlobalMean;
+    const Node source = mean_at_end ? last.from : output;
+    shape = {last.channels};
+    if (!mean_at_end) shape.insert(shape.end(), last.extent.begin(), last.extent.end());
+    output_value =
+        in_layout(value_of[source],
+                  onednn::desc(dims(layers[source].channels, layers[source].extent),
+                               Type::f32,
+                               mean_at_end ? channels_last(axes) : channels_first(axes)));
+    touch(output_value);
+  }
+
+  void build_lanes() {
+    const std::size_t arena = place(storages);
+    std::size_t scratchpad = 0;
+    for (const Step& step : steps) scratchpad = std::max(scratchpad, aligned(step.scratchpad));
+    for (int l = 0; l < options.lanes; ++l) {
+      Lane lane;
+      lane.memory = onednn::Buffer(arena + scratchpad);
+      lane.stream = dnnl::stream(onednn::engine());
+      lane.input = lane.memory.data() + storages[values[input_value].storage].offset;
+      for (const Step& step : steps) {
+        std::unordered_map<int, dnnl::memory> arguments;
+        for (const auto& [argument, value] : step.values) {
+          const Value& v = values[value];
+          arguments.emplace(
+              argument,
+              onednn::view(v.description, lane.memory.data() + storages[v.storage].offset));
+        }
+        for (const auto& [argument, memory] : step.constants) arguments.emplace(argument, memory);
+        if (step.scratchpad > 0) {
+          const auto bytes = static_cast<std::int64_t>(step.scratchpad);
+          arguments.emplace(
+              DNNL_ARG_SCRATCHPAD,
+              onednn::view(onednn::desc({bytes}, Type::u8, Format::x), lane.memory.data() + arena));
+        }
+        lane.arguments.push_back(std::move(arguments));
+      }
+      lane_bytes += lane.memory.size();
+      lanes.push_back(std::move(lane));
+    }
+  }
+
+  void compute(Lane& lane, float* output) {
+    for (std::size_t s = 0; s < steps.size(); ++s) {
+      steps[s].primitive.execute(lane.stream, lane.arguments[s]);
+    }
+    lane.stream.wait();
+    const Value& value = values[output_value];
+    const auto* result = static_cast<const float*>(
+        static_cast<const void*>(lane.memory.data() + storages[value.storage].offset));
+    if (mean_at_end) {
+      const auto channels = static_cast<std::size_t>(shape[0]);
+      const std::size_t positions = value.description.get_size() / sizeof(float) / channels;
+      mean_over_positions(result, positions, channels, output);
+    } else {
+      std::copy_n(result, product(shape), output);
+    }
+  }
+
+  // load(lane, sample) brings a sample into lane.input.
+  void run(std::size_t count,
+           std::span<float> output,
+           const std::function<void(Lane&, std::size_t)>& load) {
+    const auto size = static_cast<std::size_t>(product(shape));
+    if (output.size() != count * size) {
+      refuse(fmt::format("conv net: room for {} values, expected {} of each of {} samples",
+                         output.size(),
+                         size,
+                         count));
+    }
+    // Lanes take the next sample when they are done: a slower core does not hold up the others.
+    std::atomic<std::size_t> next{0};
+    const std::size_t workers = std::min(lanes.size(), count);
+    parallel_for(workers, static_cast<int>(workers), [&](std::size_t l) {
+      const ThreadScope scope(options.threads);
+      onednn::guarded("conv net", [&] {
+        for (std::size_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
+          load(lanes[l], i);
+          compute(lanes[l], output.data() + i * size);
+        }
+      });
+    });
+  }
+
+  std::size_t samples_in(std::size_t size, const char* what) const {
+    if (!built) refuse(fmt::format("conv net: {} before build()", what));
+    const auto one = static_cast<std::size_t>(layers[0].channels * product(layers[0].extent));
+    if (size % one != 0) {
+      refuse(fmt::format("conv net: {} values, expected a multiple of {}", size, one));
+    }
+    return size / one;
+  }
+};
+
+ConvNet::ConvNet(std::int64_t channels,
+                 std::vector<std::int64_t> extent,
+                 const ConvNetOptions& options)
+    : impl_(std::make_unique<Impl>()) {
+  options.validate();
+  const bool positive =
+      channels >= 1 && std::all_of(extent.begin(), extent.end(), [](auto e) { return e >= 1; });
+  if (!positive || (extent.size() != 2 && extent.size() != 3)) {
+    refuse(
+        fmt::format("conv net: an input of {} channels and extent ({}), expected two or three axes",
+                    channels,
+                    fmt::join(extent, ", ")));
+  }
+  impl_->options = options;
+  impl_->axes = extent.size();
+  Layer input;
+  input.channels = channels;
+  input.extent = std::move(extent);
+  impl_->add(std::move(input));
+}
+
+ConvNet::~ConvNet() = default;
+ConvNet::ConvNet(ConvNet&&) noexcept = default;
+ConvNet& ConvNet::operator=(ConvNet&&) noexcept = default;
+
+ConvNet::Node ConvNet::convolution(Node from, Convolution layer) {
+  const Layer& before = impl_->at(from, layer.name);
+  Layer added;
+  added.kind = Layer::Kind::kConvolution;
+  added.from = from;
+  added.channels = layer.out_channels;
+  added.extent = impl_->through(layer.window, before.extent, layer.name);
+  added.window = layer.window;
+  const std::int64_t weights = layer.out_channels * before.channels * product(layer.window.kernel);
+  if (layer.out_channels < 1 || static_cast<std::int64_t>(layer.weight.size()) != weights ||
+      static_cast<std::int64_t>(layer.bias.size()) != layer.out_channels) {
+    refuse(fmt::format("{}: {} weights and {} biases, expected {} and {}",
+                       layer.name,
+                       layer.weight.size(),
+                       layer.bias.size(),
+                       weights,
+                       layer.out_channels));
+  }
+  added.operations =
+      2.0 * static_cast<double>(weights) * static_cast<double>(product(added.extent));
+  added.convolution = std::move(layer);
+  return impl_->add(std::move(added));
+}
+
+ConvNet::Node ConvNet::convolution_add(Node from, Convolution layer, Node residual) {
+  const Layer& other = impl_->at(residual, layer.name);
+  const std::vector<std::int64_t> extent = other.extent;
+  const std::int64_t channels = other.channels;
+  const std::string name = layer.name;
+  const Node node = convolution(from, std::move(layer));
+  Layer& added = impl_->layers[node];
+  if (added.extent != extent || added.channels != channels) {
+    refuse(fmt::format("{}: ({}, {}) cannot be added to ({}, {})",
+                       name,
+                       channels,
+                       fmt::join(extent, ", "),
+                       added.channels,
+                       fmt::join(added.extent, ", ")));
+  }
+  added.has_residual = true;
+  added.residual = residual;
+  return node;
+}
+
+ConvNet::Node ConvNet::max_pool(Node from, const Window& window) {
+  return impl_->add_pool(Layer::Kind::kMaxPool, from, window, "max pooling");
+}
+
+ConvNet::Node ConvNet::mean_pool(Node from, const Window& window) {
+  return impl_->add_pool(Layer::Kind::kMeanPool, from, window, "mean pooling");
+}
+
+ConvNet::Node ConvNet::global_mean(Node from) {
+  const Layer& before = impl_->at(from, "global mean");
+  Layer layer;
+  layer.kind = Layer::Kind::kGlobalMean;
+  layer.from = from;
+  layer.channels = before.channels;
+  return impl_->add(std::move(layer));
+}
+
+void ConvNet::build(Node output) {
+  if (impl_->built) refuse("conv net: built a second time");
+  if (output >= impl_->layers.size()) {
+    refuse(fmt::format("conv net: there is no node {}", output));
+  }
+  // Kernels are chosen for the number of threads they will run on.
+  const ThreadScope scope(impl_->options.threads);
+  onednn::guarded("conv net", [&] {
+    impl_->build_steps(output);
+    impl_->build_lanes();
+  });
+  impl_->built = true;
+}
+
+std::size_t ConvNet::output_size() const { return static_cast<std::size_t>(product(impl_->shape)); }
+
+std::vector<std::int64_t> ConvNet::output_shape() const { return impl_->shape; }
+
+void ConvNet::set_normalization(const std::array<float, 3>& mean,
+                                const std::array<float, 3>& stddev) {
+  for (std::size_t c = 0; c < 3; ++c) {
+    for (std::size_t v = 0; v < 256; ++v) {
+      const float value = (static_cast<float>(v) / 255.0F - mean[c]) / stddev[c];
+      impl_->table_f32[c][v] = value;
+      impl_->table_bf16[c][v] = bf16_bits(value);
+    }
+  }
+  impl_->has_table = true;
+}
+
+void ConvNet::run_rgb8(std::span<const std::uint8_t> pixels, std::span<float> output) {
+  const std::size_t count = impl_->samples_in(pixels.size(), "run_rgb8()");
+  if (impl_->axes != 2 || impl_->layers[0].channels != 3 || !impl_->has_table) {
+    refuse("conv net: 8-bit pixels need a net of two axes and three channels, and a normalization");
+  }
+  const std::size_t size = count == 0 ? 0 : pixels.size() / count;
+  const auto convert = [size](const std::uint8_t* from, auto* to, const auto& table) {
+    for (std::size_t i = 0; i < size; i += 3) {
+      to[i] = table[0][from[i]];
+      to[i + 1] = table[1][from[i + 1]];
+      to[i + 2] = table[2][from[i + 2]];
+    }
+  };
+  impl_->run(count, output, [&](Lane& lane, std::size_t i) {
+    const std::uint8_t* from = pixels.data() + i * size;
+    void* to = lane.input;
+    if (impl_->options.arithmetic == Arithmetic::kBf16) {
+      convert(from, static_cast<std::uint16_t*>(to), impl_->table_bf16);
+    } else {
+      convert(from, static_cast<float*>(to), impl_->table_f32);
+    }
+  });
+}
+
+void ConvNet::run(std::span<const float> samples, std::span<float> output) {
+  const std::size_t count = impl_->samples_in(samples.size(), "run()");
+  const std::size_t size = count == 0 ? 0 : samples.size() / count;
+  const Layer& input = impl_->layers[0];
+  const auto plain = onednn::desc(
+      Impl::dims(input.channels, input.extent), Type::f32, channels_first(impl_->axes));
+  const auto inside = impl_->values[impl_->input_value].description;
+  const dnnl::reorder load = onednn::guarded("conv net", [&] {
+    return dnnl::reorder(
+        dnnl::reorder::primitive_desc(onednn::engine(), plain, onednn::engine(), inside));
+  });
+  impl_->run(count, output, [&](Lane& lane, std::size_t i) {
+    dnnl::memory from = onednn::view(plain, samples.data() + i * size);
+    dnnl::memory to = onednn::view(inside, lane.input);
+    load.execute(lane.stream, from, to);
+    lane.stream.wait();
+  });
+}
+
+double ConvNet::operations() const { return impl_->operations; }
+
+std::size_t ConvNet::bytes() const { return impl_->weight_bytes + impl_->lane_bytes; }
+
+}  // namespace med3d
