@@ -23,6 +23,9 @@ struct Limits {
   std::uint64_t pickle_memo = 1'000'000;       // remembered objects of a pickle stream
   std::uint64_t tensor_dimensions = 16;        // axes of one array
   std::uint64_t config_bytes = 4ULL << 20;     // a cohort or settings file
+  std::uint64_t image_side = 1ULL << 20;       // width or height of a slide or an image, pixels
+  std::uint64_t image_bytes = 1ULL << 30;      // pixels of an image that is decoded as a whole
+  std::uint64_t tile_bytes = 64ULL << 20;      // one tile of a slide, stored or decoded
 };
 
 // The limits in force for the whole process. Set once, at start-up.

@@ -33,6 +33,9 @@ constexpr Row kRows[] = {
     {"pickle_memo", &Limits::pickle_memo, false, "remembered objects of a pickle stream"},
     {"tensor_dimensions", &Limits::tensor_dimensions, false, "axes of one array"},
     {"config_bytes", &Limits::config_bytes, true, "a cohort or settings file"},
+    {"image_side", &Limits::image_side, false, "width or height of a slide or an image, pixels"},
+    {"image_bytes", &Limits::image_bytes, true, "pixels of an image that is decoded as a whole"},
+    {"tile_bytes", &Limits::tile_bytes, true, "one tile of a slide, stored or decoded"},
 };
 // A limit that is added to the struct must be shown: every field is one 64-bit number.
 static_assert(sizeof(Limits) == std::size(kRows) * sizeof(std::uint64_t),

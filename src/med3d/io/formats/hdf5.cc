@@ -258,13 +258,58 @@ bool read_attributes(hid_t object, const std::string& prefix, FeatureFile& out) 
   return info.num_attrs > 0;
 }
 
-FeatureFile read_in_child(const fs::path& path) {
+// Rows of x, y; `rows` is what a file of features has of them.
+Matrix<std::int64_t> read_coords(const Dataset& coords,
+                                 std::optional<std::uint64_t> rows,
+                                 std::string_view features) {
+  const auto& shape = coords.shape;
+  if (shape.size() != 2 || shape[1] != 2) {
+    fail(fmt::format("'coords' has shape {}, expected ({}, 2){}",
+                     shape_text(shape),
+                     rows ? std::to_string(*rows) : "tiles",
+                     rows ? fmt::format(" for the {} rows of '{}'", *rows, features) : ""));
+  }
+  if (rows && shape[0] != *rows) {
+    fail(fmt::format("'coords' has shape {}, expected ({}, 2) for the {} rows of '{}'",
+                     shape_text(shape),
+                     *rows,
+                     *rows,
+                     features));
+  }
+  checked_array_bytes(shape, DType::kI64, "coords");
+  Matrix<std::int64_t> values(shape[0], 2);
+  if (!values.empty() && coords.type_class == H5T_INTEGER) {
+    read_values(coords, H5T_NATIVE_INT64, values.data(), "coords");
+  } else if (!values.empty()) {
+    std::vector<double> fractions(values.size());
+    read_values(coords, H5T_NATIVE_DOUBLE, fractions.data(), "coords");
+    for (std::size_t i = 0; i < fractions.size(); ++i) {
+      if (!(std::abs(fractions[i]) < 0x1p53)) {
+        fail(fmt::format("'coords' row {} is no position", i / 2));
+      }
+      values.data()[i] = std::llround(fractions[i]);
+    }
+  }
+  return values;
+}
+
+enum class Wanted { kFeatures, kCoordinates };
+
+FeatureFile read_in_child(const fs::path& path, Wanted wanted) {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   H5PLset_loading_state(0);  // a file may not name a plugin to load
   const Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (!file.valid()) fail_library("not an HDF5 file, or a damaged one");
 
   FeatureFile out;
+  if (wanted == Wanted::kCoordinates) {
+    const auto coords = open_dataset(file.get(), "coords");
+    if (!coords) fail("no dataset 'coords'");
+    out.coords = read_coords(*coords, std::nullopt, "");
+    read_attributes(file.get(), "", out);
+    read_attributes(coords->id.get(), "coords.", out);
+    return out;
+  }
   const bool stamp = H5Lexists(file.get(), "features", H5P_DEFAULT) == 0;
   const std::string name = stamp ? "feats" : "features";
   const auto features = open_dataset(file.get(), name.c_str());
@@ -285,30 +330,7 @@ FeatureFile read_in_child(const fs::path& path) {
   if (!out.features.empty()) {
     read_values(*features, H5T_NATIVE_FLOAT, out.features.data(), name);
   }
-  if (coords) {
-    const auto& shape = coords->shape;
-    if (shape.size() != 2 || shape[1] != 2 || shape[0] != out.features.rows()) {
-      fail(fmt::format("'coords' has shape {}, expected ({}, 2) for the {} rows of '{}'",
-                       shape_text(shape),
-                       out.features.rows(),
-                       out.features.rows(),
-                       name));
-    }
-    Matrix<std::int64_t> values(shape[0], 2);
-    if (!values.empty() && coords->type_class == H5T_INTEGER) {
-      read_values(*coords, H5T_NATIVE_INT64, values.data(), "coords");
-    } else if (!values.empty()) {
-      std::vector<double> fractions(values.size());
-      read_values(*coords, H5T_NATIVE_DOUBLE, fractions.data(), "coords");
-      for (std::size_t i = 0; i < fractions.size(); ++i) {
-        if (!(std::abs(fractions[i]) < 0x1p53)) {
-          fail(fmt::format("'coords' row {} is no position", i / 2));
-        }
-        values.data()[i] = std::llround(fractions[i]);
-      }
-    }
-    out.coords = std::move(values);
-  }
+  if (coords) out.coords = read_coords(*coords, out.features.rows(), name);
   read_attributes(file.get(), "", out);
   bool trident = read_attributes(features->id.get(), name + ".", out);
   if (coords) trident = read_attributes(coords->id.get(), "coords.", out) || trident;
@@ -316,10 +338,10 @@ FeatureFile read_in_child(const fs::path& path) {
   return out;
 }
 
-void send_file(const fs::path& path, const ConfinedSender& out) {
+void send_file(const fs::path& path, Wanted wanted, const ConfinedSender& out) {
   // Shared folders of clusters often refuse the lock that HDF5 takes even for reading.
   ::setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
-  const FeatureFile file = read_in_child(path);
+  const FeatureFile file = read_in_child(path, wanted);
   out.result();
   out.text(file.convention);
   out.number(file.attributes.size());
@@ -331,24 +353,16 @@ void send_file(const fs::path& path, const ConfinedSender& out) {
   out.number(file.features.cols());
   out.bytes(file.features.data(), file.features.size() * sizeof(float));
   out.number(file.coords ? 1 : 0);
-  if (file.coords) out.bytes(file.coords->data(), file.coords->size() * sizeof(std::int64_t));
-}
-
-bool detect_hdf5(std::string_view head) {
-  // A user block of 512 bytes, or a power of two above, may stand before the signature.
-  for (std::size_t at = 0; at < head.size(); at = at == 0 ? 512 : 2 * at) {
-    if (head.substr(at).starts_with("\x89HDF\r\n\x1A\n")) return true;
+  if (file.coords) {
+    out.number(file.coords->rows());
+    out.bytes(file.coords->data(), file.coords->size() * sizeof(std::int64_t));
   }
-  return false;
 }
 
-Matrix<float> open_hdf5(const fs::path& path) { return read_feature_file(path).features; }
+// ---- in this process
+// -----------------------------------------------------------------------------
 
-}  // namespace
-
-const FeatureFormat hdf5_feature_format = {"hdf5", {".h5", ".hdf5"}, detect_hdf5, open_hdf5};
-
-FeatureFile read_feature_file(const fs::path& path) {
+FeatureFile read_confined(const fs::path& path, Wanted wanted) {
   const std::string source = path.string();
   // read_file names what is missing, a folder or a pipe; the library would block on the last.
   if (!fs::is_regular_file(path)) read_file(path, 0);
@@ -366,7 +380,8 @@ FeatureFile read_feature_file(const fs::path& path) {
   std::optional<ConfinedChild> started;
   {
     const std::lock_guard lock(hdf5_mutex());  // see there
-    started.emplace(source, options, [&](const ConfinedSender& to) { send_file(path, to); });
+    started.emplace(
+        source, options, [&](const ConfinedSender& to) { send_file(path, wanted, to); });
   }
   ConfinedChild& child = *started;
   child.wait_for_result();
@@ -386,9 +401,45 @@ FeatureFile read_feature_file(const fs::path& path) {
   out.features = Matrix<float>(rows, cols);
   child.bytes(out.features.data(), out.features.size() * sizeof(float));
   if (child.number() != 0) {
-    checked_array_bytes(std::array<std::uint64_t, 2>{rows, 2}, DType::kI64, source);
-    out.coords = Matrix<std::int64_t>(rows, 2);
+    const std::uint64_t tiles = child.number();
+    checked_array_bytes(std::array<std::uint64_t, 2>{tiles, 2}, DType::kI64, source);
+    out.coords = Matrix<std::int64_t>(tiles, 2);
     child.bytes(out.coords->data(), out.coords->size() * sizeof(std::int64_t));
+  }
+  return out;
+}
+
+bool detect_hdf5(std::string_view head) {
+  // A user block of 512 bytes, or a power of two above, may stand before the signature.
+  for (std::size_t at = 0; at < head.size(); at = at == 0 ? 512 : 2 * at) {
+    if (head.substr(at).starts_with("\x89HDF\r\n\x1A\n")) return true;
+  }
+  return false;
+}
+
+Matrix<float> open_hdf5(const fs::path& path) {
+  return read_confined(path, Wanted::kFeatures).features;
+}
+
+}  // namespace
+
+const FeatureFormat hdf5_feature_format = {"hdf5", {".h5", ".hdf5"}, detect_hdf5, open_hdf5};
+
+FeatureFile read_feature_file(const fs::path& path) {
+  return read_confined(path, Wanted::kFeatures);
+}
+
+CoordinateFile read_coordinate_file(const fs::path& path) {
+  FeatureFile file = read_confined(path, Wanted::kCoordinates);
+  CoordinateFile out;
+  if (file.coords) out.coords = std::move(*file.coords);
+  constexpr std::string_view kPrefix = "coords.";
+  for (const auto& [name, value] : file.attributes) {
+    if (name.starts_with(kPrefix)) {
+      out.attributes[name.substr(kPrefix.size())] = value;
+    } else {
+      out.attributes.try_emplace(name, value);
+    }
   }
   return out;
 }
@@ -450,6 +501,116 @@ void write_clam_features(const fs::path& path,
         };
     write("features", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, features.cols(), features.data());
     if (coords) write("coords", H5T_STD_I32LE, H5T_NATIVE_INT32, 2, positions.data());
+    check(file.close());
+  });
+}
+
+namespace {
+
+// False where the library refuses.
+bool write_attribute(hid_t object, const Hdf5Attribute& attribute) {
+  const auto store = [&](hid_t stored, hid_t memory, std::optional<hsize_t> count, const void* at) {
+    const Handle space(count ? H5Screate_simple(1, &*count, nullptr) : H5Screate(H5S_SCALAR),
+                       H5Sclose);
+    if (!space.valid()) return false;
+    Handle made(
+        H5Acreate2(object, attribute.name.c_str(), stored, space.get(), H5P_DEFAULT, H5P_DEFAULT),
+        H5Aclose);
+    return made.valid() && H5Awrite(made.get(), memory, at) >= 0 && made.close();
+  };
+  const Hdf5Value& value = attribute.value;
+  if (const auto* text = std::get_if<std::string>(&value)) {
+    const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+    if (!type.valid() || H5Tset_size(type.get(), H5T_VARIABLE) < 0 ||
+        H5Tset_cset(type.get(), H5T_CSET_UTF8) < 0) {
+      return false;
+    }
+    const char* pointer = text->c_str();
+    return store(type.get(), type.get(), std::nullopt, static_cast<const void*>(&pointer));
+  }
+  if (const auto* whole = std::get_if<std::int64_t>(&value)) {
+    return store(H5T_STD_I64LE, H5T_NATIVE_INT64, std::nullopt, whole);
+  }
+  if (const auto* real = std::get_if<double>(&value)) {
+    return store(H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, std::nullopt, real);
+  }
+  if (const auto* list = std::get_if<std::vector<std::int64_t>>(&value)) {
+    return store(H5T_STD_I64LE, H5T_NATIVE_INT64, list->size(), list->data());
+  }
+  const auto& list = std::get<std::vector<double>>(value);
+  return store(H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, list.size(), list.data());
+}
+
+void check_attributes(const fs::path& path, std::span<const Hdf5Attribute> attributes) {
+  for (std::size_t i = 0; i < attributes.size(); ++i) {
+    const Hdf5Attribute& at = attributes[i];
+    const auto* text = std::get_if<std::string>(&at.value);
+    const auto* whole = std::get_if<std::vector<std::int64_t>>(&at.value);
+    const auto* real = std::get_if<std::vector<double>>(&at.value);
+    const char* wrong = at.name.empty() || at.name.find('\0') != std::string::npos ? "is no name"
+                        : text != nullptr && text->find('\0') != std::string::npos
+                            ? "has text with a zero byte"
+                        : (whole != nullptr && whole->empty()) || (real != nullptr && real->empty())
+                            ? "is an empty list"
+                            : nullptr;
+    for (std::size_t j = 0; j < i && wrong == nullptr; ++j) {
+      if (attributes[j].name == at.name) wrong = "is given twice";
+    }
+    if (wrong != nullptr) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("{}: attribute '{}' {}", path.string(), at.name, wrong));
+    }
+  }
+}
+
+}  // namespace
+
+void write_tile_coordinates(const fs::path& path,
+                            const Matrix<std::int64_t>& coords,
+                            std::span<const Hdf5Attribute> attributes,
+                            std::uint64_t chunk_rows) {
+  if ((coords.cols() != 2 && coords.rows() != 0) || chunk_rows < 1 || chunk_rows > (1U << 20U)) {
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("{}: {} x {} coordinates in chunks of {}, expected N x 2 in chunks of 1 "
+                    "to 2^20 rows",
+                    path.string(),
+                    coords.rows(),
+                    coords.cols(),
+                    chunk_rows));
+  }
+  check_attributes(path, attributes);
+  const std::lock_guard lock(hdf5_mutex());
+  const QuietErrors quiet;
+  const auto check = [&](bool good) {
+    if (good) return;
+    throw Error(ErrorKind::kIo,
+                fmt::format("{}: cannot be written: {}", path.string(), library_reason()));
+  };
+  write_file_atomic(path, [&](const fs::path& temporary) {
+    Handle file(H5Fcreate(temporary.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
+    check(file.valid());
+    const hsize_t dims[2] = {coords.rows(), 2};
+    const hsize_t most[2] = {H5S_UNLIMITED, 2};
+    const hsize_t chunk[2] = {chunk_rows, 2};
+    const Handle space(H5Screate_simple(2, dims, most), H5Sclose);
+    const Handle plan(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    check(space.valid() && plan.valid() && H5Pset_chunk(plan.get(), 2, chunk) >= 0 &&
+          H5Pset_obj_track_times(plan.get(), false) >= 0);
+    Handle dataset(
+        H5Dcreate2(
+            file.get(), "coords", H5T_STD_I64LE, space.get(), H5P_DEFAULT, plan.get(), H5P_DEFAULT),
+        H5Dclose);
+    check(dataset.valid());
+    if (!coords.empty()) {
+      check(
+          H5Dwrite(dataset.get(), H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, coords.data()) >=
+          0);
+    }
+    for (const Hdf5Attribute& attribute : attributes) {
+      check(write_attribute(dataset.get(), attribute));
+    }
+    check(dataset.close());
     check(file.close());
   });
 }

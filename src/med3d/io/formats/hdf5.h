@@ -1,4 +1,5 @@
-// Feature files of whole-slide pipelines in HDF5: CLAM, TRIDENT and STAMP.
+// Files of whole-slide pipelines in HDF5: the features of CLAM, TRIDENT and STAMP, and the tile
+// coordinates of the first two.
 //
 // The HDF5 library (1.10) crashes on some damaged files, so a file is never opened in this process:
 // a forked child without core dumps, without the right to write files and with bounded memory and
@@ -15,7 +16,10 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
+#include <variant>
+#include <vector>
 
 #include "med3d/core/matrix.h"
 
@@ -51,6 +55,42 @@ FeatureFile read_feature_file(const std::filesystem::path& path);
 void write_clam_features(const std::filesystem::path& path,
                          const Matrix<float>& features,
                          const std::optional<Matrix<std::int64_t>>& coords = std::nullopt);
+
+// Where the tiles of a slide are, without features.
+struct CoordinateFile {
+  Matrix<std::int64_t> coords;  // (rows, 2), as FeatureFile::coords
+  // Attributes of `coords` under their names ("patch_size"), else those of the file; values as in
+  // FeatureFile::attributes.
+  std::map<std::string, std::string> attributes;
+};
+
+// Reads the dataset `coords` of a file of coordinates or of features; other datasets are not read.
+// Cost and errors as read_feature_file.
+CoordinateFile read_coordinate_file(const std::filesystem::path& path);
+
+using Hdf5Value =
+    std::variant<std::int64_t, double, std::string, std::vector<std::int64_t>, std::vector<double>>;
+
+struct Hdf5Attribute {
+  std::string name;
+  Hdf5Value value;  // 64-bit numbers, lists of one axis, text in UTF-8 as h5py writes str
+};
+
+// Writes one dataset `coords` i64 (N, 2) that can grow, with its attributes: CLAM's and TRIDENT's
+// layout of patches/<slide>.h5. The same values are the same bytes; the file is replaced as a
+// whole.
+//
+// coords      (N, 2) level-0 pixels; N may be 0
+// attributes  of `coords`; names not repeated, no list empty
+// chunk_rows  rows stored together, at least 1; CLAM's own files have 1, which any reader of HDF5
+//             takes, and so it does of more: they are smaller and faster
+//
+// Throws Error(kUsage) for another shape, a name twice or empty, an empty list or text with a zero
+// byte; kIo if it cannot be written.
+void write_tile_coordinates(const std::filesystem::path& path,
+                            const Matrix<std::int64_t>& coords,
+                            std::span<const Hdf5Attribute> attributes,
+                            std::uint64_t chunk_rows = 1024);
 
 extern const FeatureFormat hdf5_feature_format;
 

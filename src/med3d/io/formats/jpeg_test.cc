@@ -1,0 +1,195 @@
+#include "med3d/io/formats/jpeg.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <vector>
+
+#include "med3d/core/hash.h"
+#include "med3d/core/limits.h"
+#include "med3d/io/test_support.inc"
+
+namespace med3d {
+namespace {
+
+using testing_io::expect_bit_flips_contained;
+using testing_io::expect_error;
+
+// (37 x + 11 y + 5 x y / 8 + 60 c) mod 256 in a block pattern: smooth enough for a JPEG, in no way
+// flat.
+std::vector<std::uint8_t> pattern(std::int64_t width, std::int64_t height, int channels) {
+  std::vector<std::uint8_t> pixels;
+  for (std::int64_t y = 0; y < height; ++y) {
+    for (std::int64_t x = 0; x < width; ++x) {
+      for (int c = 0; c < channels; ++c) {
+        pixels.push_back(static_cast<std::uint8_t>((3 * x + 2 * y + x * y / 8 + 60 * c) % 256));
+      }
+    }
+  }
+  return pixels;
+}
+
+std::vector<std::uint8_t> decode(const std::string& jpeg,
+                                 std::int64_t width,
+                                 std::int64_t height,
+                                 JpegColor color = JpegColor::kAsMarked,
+                                 const std::string& tables = "") {
+  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(width * height * 3));
+  JpegDecoder().decode_rgb(jpeg, tables, color, width, height, pixels);
+  return pixels;
+}
+
+std::string text(std::span<const std::uint8_t> pixels) {
+  return {reinterpret_cast<const char*>(pixels.data()), pixels.size()};
+}
+
+// PIL 9.4.0 (libjpeg-turbo 2.1.5): numpy.asarray(Image.open(...)) of these very bytes.
+TEST(Jpeg, DecodesToThePixelsOfPil) {
+  const std::string color = encode_jpeg(pattern(45, 29, 3), 45, 29, 80);
+  const std::string gray = encode_jpeg_gray(pattern(45, 29, 1), 45, 29, 80);
+  if (const char* folder = std::getenv("MED3D_JPEG_DUMP")) {  // to renew the values below
+    testing_io::write_bytes(std::filesystem::path(folder) / "color.jpg", color);
+    testing_io::write_bytes(std::filesystem::path(folder) / "gray.jpg", gray);
+  }
+  EXPECT_EQ(sha256_hex(text(decode(color, 45, 29))),
+            "1e207502ccba96a57663dc3814ef9fcd35129e18cf8ff4d77abf00ac5dfe937c");
+  std::vector<std::uint8_t> pixels(45 * 29);
+  JpegDecoder().decode_gray(gray, "", 45, 29, pixels);
+  EXPECT_EQ(sha256_hex(text(pixels)),
+            "97319e7aae63fa31b25c18ff879ab260988a6a114b4d9e847109fb475f9c61f4");
+}
+
+TEST(Jpeg, ReadsTheHeader) {
+  const JpegHeader header = read_jpeg_header(encode_jpeg(pattern(45, 29, 3), 45, 29, 80));
+  EXPECT_EQ(header.width, 45);
+  EXPECT_EQ(header.height, 29);
+  EXPECT_EQ(header.components, 3);
+  EXPECT_FALSE(header.progressive);
+  EXPECT_EQ(read_jpeg_header(encode_jpeg_gray(pattern(8, 8, 1), 8, 8, 80)).components, 1);
+}
+
+TEST(Jpeg, GreyBecomesEqualRedGreenAndBlue) {
+  const std::vector<std::uint8_t> flat(64, 77);
+  for (const std::uint8_t value : decode(encode_jpeg_gray(flat, 8, 8, 100), 8, 8)) {
+    EXPECT_EQ(value, 77);
+  }
+}
+
+// R, G, B = 10, 20, 30 is stored as Y = 0.299*10 + 0.587*20 + 0.114*30 = 18.15,
+// Cb = 128 + 0.564 (30 - 18.15) = 134.7, Cr = 128 + 0.713 (10 - 18.15) = 122.2.
+TEST(Jpeg, TheCallerSaysWhatTheComponentsAre) {
+  std::vector<std::uint8_t> flat;
+  for (int i = 0; i < 64; ++i) flat.insert(flat.end(), {10, 20, 30});
+  const std::string jpeg = encode_jpeg(flat, 8, 8, 100);
+  const auto marked = decode(jpeg, 8, 8);
+  EXPECT_NEAR(marked[0], 10, 1);
+  EXPECT_NEAR(marked[1], 20, 1);
+  EXPECT_NEAR(marked[2], 30, 1);
+  EXPECT_EQ(decode(jpeg, 8, 8, JpegColor::kYCbCr), marked);
+  const auto stored = decode(jpeg, 8, 8, JpegColor::kRgb);
+  EXPECT_NEAR(stored[0], 18, 1);
+  EXPECT_NEAR(stored[1], 135, 1);
+  EXPECT_NEAR(stored[2], 122, 1);
+}
+
+// Tables (FFDB, FFC4) cut out of a JPEG and kept apart, as in a TIFF.
+TEST(Jpeg, SplicesTablesThatAreStoredApart) {
+  const std::string whole = encode_jpeg(pattern(32, 24, 3), 32, 24, 85);
+  std::string tables("\xFF\xD8", 2);
+  std::string image("\xFF\xD8", 2);
+  std::size_t at = 2;
+  while (static_cast<unsigned char>(whole[at + 1]) != 0xDA) {
+    const std::size_t length =
+        static_cast<std::size_t>(static_cast<unsigned char>(whole[at + 2]) << 8 |
+                                 static_cast<unsigned char>(whole[at + 3])) +
+        2;
+    const int marker = static_cast<unsigned char>(whole[at + 1]);
+    (marker == 0xDB || marker == 0xC4 ? tables : image) += whole.substr(at, length);
+    at += length;
+  }
+  image += whole.substr(at);
+  tables += "\xFF\xD9";
+  EXPECT_EQ(decode(image, 32, 24, JpegColor::kAsMarked, tables), decode(whole, 32, 24));
+  EXPECT_EQ(decode(image, 32, 24, JpegColor::kYCbCr, tables), decode(whole, 32, 24));
+  EXPECT_THROW(decode(image, 32, 24), Error);
+  expect_error(ErrorKind::kFormat, "frame header among the tables", [&] {
+    decode(image, 32, 24, JpegColor::kAsMarked, whole);
+  });
+}
+
+TEST(Jpeg, RefusesAnotherSizeThanExpected) {
+  const std::string jpeg = encode_jpeg(pattern(16, 8, 3), 16, 8, 80);
+  expect_error(ErrorKind::kFormat, "16 x 8 pixels, expected 8 x 16", [&] { decode(jpeg, 8, 16); });
+}
+
+TEST(Jpeg, RefusesPixelsThatDoNotFitTheirMemory) {
+  const std::string jpeg = encode_jpeg(pattern(16, 8, 3), 16, 8, 80);
+  std::vector<std::uint8_t> small(16);
+  expect_error(ErrorKind::kUsage, "room for 16 bytes", [&] {
+    JpegDecoder().decode_rgb(jpeg, "", JpegColor::kAsMarked, 16, 8, small);
+  });
+}
+
+// A header that claims 65,500 x 65,500 asks for 12.9 GB.
+TEST(Jpeg, RefusesSizesBeyondTheLimitsBeforeMemoryIsTaken) {
+  std::string jpeg = encode_jpeg(pattern(16, 8, 3), 16, 8, 80);
+  const std::size_t frame = jpeg.find("\xFF\xC0");
+  ASSERT_NE(frame, std::string::npos);
+  jpeg.replace(frame + 5, 4, "\xFF\xDC\xFF\xDC", 4);
+  std::vector<std::uint8_t> none;
+  expect_error(ErrorKind::kFormat, "image_bytes", [&] {
+    JpegDecoder().decode_rgb(jpeg, "", JpegColor::kAsMarked, 65500, 65500, none);
+  });
+}
+
+TEST(Jpeg, NamesProcessesThatAreNotRead) {
+  std::string jpeg = encode_jpeg(pattern(16, 8, 3), 16, 8, 80);
+  const std::size_t frame = jpeg.find("\xFF\xC0");
+  const auto with = [&](std::size_t offset, char value) {
+    std::string changed = jpeg;
+    changed[frame + offset] = value;
+    return changed;
+  };
+  const auto header = [](const std::string& bytes) { return [bytes] { read_jpeg_header(bytes); }; };
+  expect_error(ErrorKind::kUnsupported, "SOF3", header(with(1, '\xC3')));
+  expect_error(ErrorKind::kUnsupported, "12 bits", header(with(4, 12)));
+  expect_error(ErrorKind::kUnsupported, "4 components", header(with(9, 4)));
+  expect_error(ErrorKind::kUnsupported, "height", header([&] {
+                 std::string changed = jpeg;
+                 changed.replace(frame + 5, 2, 2, '\0');
+                 return changed;
+               }()));
+  expect_error(ErrorKind::kFormat, "SOI", header("not a JPEG"));
+  expect_error(ErrorKind::kFormat, "SOI", header(""));
+}
+
+// The last two bytes are EOI: without them the picture is whole, but a file was cut.
+TEST(Jpeg, RefusesEveryCut) {
+  const std::string jpeg = encode_jpeg(pattern(24, 16, 3), 24, 16, 75);
+  testing_io::expect_every_cut_refused(jpeg, [](const std::string& cut) { decode(cut, 24, 16); });
+}
+
+TEST(Jpeg, ContainsBitFlips) {
+  const std::string jpeg = encode_jpeg(pattern(40, 24, 3), 40, 24, 75);
+  expect_bit_flips_contained(jpeg, 1500, [](const std::string& bad) { decode(bad, 40, 24); });
+}
+
+TEST(Jpeg, EncodesTheSamePixelsToTheSameBytes) {
+  const auto pixels = pattern(33, 17, 3);
+  const std::string first = encode_jpeg(pixels, 33, 17, 90);
+  EXPECT_EQ(encode_jpeg(pixels, 33, 17, 90), first);
+  EXPECT_TRUE(detect_jpeg(first));
+  EXPECT_FALSE(detect_jpeg("II*"));
+}
+
+TEST(Jpeg, RefusesToEncodeWhatNoJpegCanHold) {
+  const std::vector<std::uint8_t> pixels(48);
+  expect_error(ErrorKind::kUsage, "sides", [&] { encode_jpeg(pixels, 70000, 1, 90); });
+  expect_error(ErrorKind::kUsage, "sides", [&] { encode_jpeg(pixels, 0, 16, 90); });
+  expect_error(ErrorKind::kUsage, "quality 0", [&] { encode_jpeg(pixels, 4, 4, 0); });
+  expect_error(
+      ErrorKind::kUsage, "48 bytes of pixels, expected 75", [&] { encode_jpeg(pixels, 5, 5, 90); });
+}
+
+}  // namespace
+}  // namespace med3d
