@@ -35,7 +35,7 @@ function(med3d_harden target)
     -fstack-protector-strong
     $<$<BOOL:${MED3D_HAS_CF_PROTECTION}>:-fcf-protection=full>)
   get_target_property(type ${target} TYPE)
-  if(type STREQUAL EXECUTABLE)
+  if(type MATCHES "^(EXECUTABLE|MODULE_LIBRARY)$")
     target_link_options(${target} PRIVATE -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
   endif()
 endfunction()

@@ -1,16 +1,7 @@
 #include "med3d/nn/device.h"
 
-#include <ATen/Context.h>
-#include <ATen/Parallel.h>
-#include <dlfcn.h>
-#include <torch/version.h>
-
-#include <algorithm>
-#include <chrono>
-#include <mutex>
-
 #include "med3d/core/error.h"
-#include "med3d/nn/internal/torch_common.h"
+#include "med3d/nn/internal/torch_loader.h"
 
 namespace med3d::nn {
 
@@ -43,47 +34,16 @@ std::string to_string(DeviceKind kind) {
   return "cpu";
 }
 
-std::string torch_version() {
-  return std::to_string(TORCH_VERSION_MAJOR) + "." + std::to_string(TORCH_VERSION_MINOR) + "." +
-         std::to_string(TORCH_VERSION_PATCH);
-}
+std::string torch_version() { return torch().torch_version(); }
 
-// True only where LibTorch has CUDA and counts at least one device.
-bool cuda_available() { return at::hasCUDA(); }
+bool cuda_available() { return torch().cuda_available(); }
 
-void use_one_thread() {
-  // OpenBLAS has threads of its own that LibTorch's setting does not reach. It is looked up at run
-  // time because which BLAS stands behind libblas.so.3 is the administrator's choice.
-  static std::once_flag blas;
-  std::call_once(blas, [] {
-    using SetThreads = void (*)(int);
-    if (void* symbol = dlsym(RTLD_DEFAULT, "openblas_set_num_threads")) {
-      reinterpret_cast<SetThreads>(symbol)(1);
-    }
-  });
-  // OpenMP keeps its number of threads for each thread that starts a parallel region.
-  thread_local const bool done = [] {
-    at::set_num_threads(1);
-    return true;
-  }();
-  static_cast<void>(done);
-}
+void use_one_thread() { torch().use_one_thread(); }
 
 double sgemm_gflops() {
-  use_one_thread();
-  const c10::InferenceMode guard;
-  constexpr std::int64_t kSize = 768;
-  const at::Tensor a = at::empty({kSize, kSize}).fill_(0.5);
-  const at::Tensor b = at::empty({kSize, kSize}).fill_(0.25);
-  at::Tensor c = at::empty({kSize, kSize});
-  double best = 0.0;
-  for (int i = 0; i < 5; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    at::mm_out(c, a, b);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    best = std::max(best, 2.0 * kSize * kSize * kSize / seconds.count() * 1e-9);
-  }
-  return best;
+  double gflops = 0.0;
+  torch_call(torch().sgemm_gflops, &gflops);
+  return gflops;
 }
 
 }  // namespace med3d::nn

@@ -1,4 +1,8 @@
 // Where the networks compute, and what the tensor library underneath can do.
+//
+// LibTorch is loaded by the first call of this module that needs a tensor, and by every function
+// below but resolve_device(kCpu), parse_device and to_string. They throw Error(kNotFound) naming
+// the places where libmed3d_torch.so was looked for, and kUnsupported if it is another version's.
 #pragma once
 
 #include <string>
@@ -24,7 +28,7 @@ Device resolve_device(DeviceKind kind);
 DeviceKind parse_device(std::string_view name);
 std::string to_string(DeviceKind kind);
 
-// The version of LibTorch that was linked, e.g. "1.13.1".
+// The version of LibTorch that the module was built with, e.g. "1.13.1".
 std::string torch_version();
 
 // True if LibTorch was built with CUDA and finds a device.

@@ -12,6 +12,7 @@
 #include "med3d/cli/command.h"
 #include "med3d/cli/commands/doctor_checks.h"
 #include "med3d/cli/output.h"
+#include "med3d/core/error.h"
 #include "med3d/core/parallel.h"
 #include "med3d/core/text.h"
 #include "med3d/nn/device.h"
@@ -93,12 +94,15 @@ Check blas_check() {
   return check;
 }
 
-// The version that this program was built with, and the file that it runs with.
+// LibTorch's version, its file, and the module of ours that brought it.
 Check torch_check() {
-  const std::string library = loaded_library("libtorch_cpu");
+  const std::string version = nn::torch_version();  // loads it
   return {"torch",
           CheckState::kOk,
-          fmt::format("LibTorch {}{}", nn::torch_version(), library.empty() ? "" : " " + library),
+          fmt::format("LibTorch {} {}, through {}",
+                      version,
+                      loaded_library("libtorch_cpu"),
+                      loaded_library("libmed3d_torch")),
           ""};
 }
 
@@ -114,7 +118,15 @@ Check cuda_check() {
 // What the numeric libraries are and do on this machine. Anything a module can measure of itself is
 // one more entry here, as long as the command stays quick (the matrix product takes about 0.1 s).
 std::vector<Check> compute_checks() {
-  return {blas_check(), torch_check(), cuda_check(), matrix_product_check(nn::sgemm_gflops())};
+  try {
+    const Check torch = torch_check();  // first: it loads the BLAS that the next looks for
+    return {blas_check(), torch, cuda_check(), matrix_product_check(nn::sgemm_gflops())};
+  } catch (const Error& error) {
+    return {{"torch",
+             CheckState::kFailed,
+             describe(error),
+             "without it no network can be trained or used; all else works"}};
+  }
 }
 
 std::vector<Check> machine_checks() {

@@ -8,10 +8,11 @@
 //        [Ilse et al., ICML 2018, arXiv:1802.04712]
 //
 // The three models only differ in how they make rows and how they turn outputs into a loss, so both
-// stay outside, on plain arrays. Forward and backward are written as LibTorch operators, without
-// autograd: its bookkeeping costs more than the arithmetic of nets this small (bench/mlp_step.cc).
-// The same operators run on the CPU and on CUDA. All parameters are views into one buffer, all
-// gradients into another.
+// stay outside, on plain arrays. Names, shapes and random numbers are made here; forward and
+// backward are LibTorch operators on the other side of internal/torch_interface.h
+// (torch_network.cc), without autograd: its bookkeeping costs more than the arithmetic of nets this
+// small (bench/mlp_step.cc). The same operators run on the CPU and on CUDA. All parameters are
+// views into one buffer, all gradients into another.
 //
 // Initial weights as PyTorch's Linear: weight and bias uniform in +-1 / sqrt(inputs); batch norm
 // weight 1, bias 0, momentum 0.1, eps 1e-5.
@@ -53,7 +54,8 @@ class Network {
   const NetworkSpec& spec() const;
 
   // Training mode: batch statistics (which also move the running ones) and dropout.
-  // rows (n, inputs); `out` becomes (n, columns()). With batch norm n >= 2.
+  // rows (n, inputs) must live until backward(); `out` becomes (n, columns()). With batch norm
+  // n >= 2.
   void forward(const float* rows, std::size_t n, RandomStream& dropout, std::vector<float>& out);
 
   // Gradients of all parameters, for the batch of the last forward(). gradient (n, columns()).

@@ -1,4 +1,4 @@
-// The only place that includes LibTorch: single operators, not torch/torch.h, which costs 20
+// What libmed3d_torch.so includes of LibTorch: single operators, not torch/torch.h, which costs 20
 // seconds a file to compile. No public header includes it.
 //
 // What is used exists with the same meaning in LibTorch 1.13 and 2.x: no c10::optional, no

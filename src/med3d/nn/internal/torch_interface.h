@@ -1,0 +1,123 @@
+// The border between this library and libmed3d_torch.so, the only binary that links LibTorch.
+//
+// LibTorch brings some 290 shared libraries into a process (Debian's has GDCM among them) and takes
+// half a second to start, so that nothing but a command that needs tensors should pay for it:
+// torch_loader.h opens the module at first use.
+//
+// The border is C: pointers, numbers, and failures as values. No exception, no type of the C++
+// library and no state of ours crosses it, so the module needs nothing of med3d's core and may be
+// compiled with another C++ ABI (LibTorch's own downloads have the old std::string).
+//
+// Arrays are row-major, in host memory, and belong to the caller.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace med3d::nn {
+
+// Raise it whenever something here changes its meaning.
+inline constexpr std::uint32_t kTorchInterfaceVersion = 1;
+
+// What every call that may fail fills in when it returns false.
+inline constexpr std::int32_t kTorchOutOfMemory = -1;
+struct TorchFailure {
+  std::int32_t kind;   // an ErrorKind, or kTorchOutOfMemory, which is std::bad_alloc
+  char message[4096];  // ends with 0
+};
+
+// One named tensor of a network, as it lies in the array of all parameters (or of all running
+// statistics). shape[1] is 0 for a tensor of one dimension.
+struct TorchSlot {
+  const char* name;
+  std::uint64_t shape[2];
+  std::uint64_t offset;
+  std::uint64_t count;
+};
+
+// NetworkSpec and the layout of its tensors. The pointers are read during net_create only.
+struct TorchNetSpec {
+  std::uint64_t inputs = 0;
+  std::uint64_t projection = 0;
+  std::uint64_t layers = 0;
+  const std::int32_t* hidden = nullptr;  // (layers,)
+  const double* dropout = nullptr;       // (layers,)
+  bool batch_norm = false;
+  bool cuda = false;
+  std::uint64_t outputs = 0;
+  std::uint64_t attention = 0;
+  const TorchSlot* slots = nullptr;  // (slot_count,) of the parameters
+  std::uint64_t slot_count = 0;
+  const TorchSlot* stat_slots = nullptr;  // (stat_slot_count,) of the running statistics
+  std::uint64_t stat_slot_count = 0;
+};
+
+struct TorchNet;     // the tensors of one Network
+struct TorchScript;  // one TorchScript program
+
+// What a TorchScript program returned. `values` (rows, columns) lives until script_free_output.
+struct TorchScriptOutput {
+  const float* values;
+  std::uint64_t rows;
+  std::uint64_t columns;
+  void* owner;
+};
+
+struct TorchInterface {
+  std::uint32_t version;  // kTorchInterfaceVersion
+  std::uint32_t size;     // of this struct, to notice a forgotten raise of the version
+
+  const char* (*torch_version)();
+  bool (*cuda_available)();
+  void (*use_one_thread)();
+  std::int32_t (*threads)();  // of LibTorch, for work that the calling thread starts
+  // The number of threads of the OpenBLAS that LibTorch calls, 0 if it calls another BLAS.
+  std::int32_t (*openblas_threads)();
+  bool (*sgemm_gflops)(double* gflops, TorchFailure* failure);
+
+  // Network's methods of the same names. `masks` holds, for each hidden layer with dropout in
+  // order, (n, hidden) factors; `rows` must live until net_backward, which reads them again; state
+  // is all parameters followed by all running statistics.
+  bool (*net_create)(const TorchNetSpec* spec, TorchNet** net, TorchFailure* failure);
+  void (*net_destroy)(TorchNet* net);
+  bool (*net_forward)(TorchNet* net,
+                      const float* rows,
+                      std::uint64_t n,
+                      const float* masks,
+                      float* out,
+                      TorchFailure* failure);
+  bool (*net_backward)(TorchNet* net, const float* gradient, TorchFailure* failure);
+  bool (*net_step)(TorchNet* net,
+                   double learning_rate,
+                   double weight_decay,
+                   bool with_operators,
+                   TorchFailure* failure);
+  bool (*net_evaluate)(
+      const TorchNet* net, const float* rows, std::uint64_t n, float* out, TorchFailure* failure);
+  bool (*net_hidden)(const TorchNet* net,
+                     const float* rows,
+                     std::uint64_t n,
+                     std::uint64_t layer,
+                     float* out,
+                     TorchFailure* failure);
+  bool (*net_gradients)(const TorchNet* net, float* out, TorchFailure* failure);
+  bool (*net_state)(const TorchNet* net, float* out, TorchFailure* failure);
+  bool (*net_set_state)(TorchNet* net, const float* state, TorchFailure* failure);
+
+  // TorchScriptModule's methods; shape is n, channels, height, width.
+  bool (*script_load)(const char* path, bool cuda, TorchScript** script, TorchFailure* failure);
+  void (*script_destroy)(TorchScript* script);
+  bool (*script_forward)(const TorchScript* script,
+                         const float* nchw,
+                         const std::uint64_t* shape,
+                         std::int32_t threads,
+                         TorchScriptOutput* output,
+                         TorchFailure* failure);
+  void (*script_free_output)(TorchScriptOutput* output);
+};
+
+// The module's only exported symbol: its table if it speaks this version, else null.
+using TorchInterfaceFunction = const TorchInterface* (*)(std::uint32_t version);
+inline constexpr char kTorchInterfaceSymbol[] = "med3d_torch_interface";
+
+}  // namespace med3d::nn
