@@ -186,7 +186,7 @@ Tissue parse_tissue_geojson(std::string_view text, std::string_view source) {
 }
 
 Tissue read_tissue_geojson(const std::filesystem::path& path) {
-  return parse_tissue_geojson(read_file(path, limits().table_bytes), path.string());
+  return parse_tissue_geojson(read_file(path, limits().json_header_bytes), path.string());
 }
 
 }  // namespace med3d

@@ -178,6 +178,21 @@ void check_at_least(double value, double least, const char* name) {
   }
 }
 
+// The level asked for, -1 being the automatic one.
+int checked_level(const SlideInfo& info, int level, const char* name) {
+  const auto levels = static_cast<int>(info.levels.size());
+  if (level < -1 || level >= levels) {
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("{} is {}, but the slide has {} levels, numbered from 0", name, level, levels));
+  }
+  return level < 0 ? clam_auto_level(info) : level;
+}
+
+bool fits(const SlideLevel& level) {
+  return static_cast<double>(level.width) * static_cast<double>(level.height) <= kMostSegmentPixels;
+}
+
 }  // namespace
 
 void SegmentOptions::validate() const {
@@ -196,54 +211,58 @@ int clam_auto_level(const SlideInfo& info) {
   return info.levels.size() <= 1 ? 0 : best_level_for_downsample(info, kAutoDownsample);
 }
 
-Tissue segment_tissue(Slide& slide, const SegmentOptions& options) {
-  options.validate();
+LevelImage read_level(Slide& slide, int level) {
   const SlideInfo& info = slide.info();
-  const auto levels = static_cast<int>(info.levels.size());
-  if (options.seg_level >= levels) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("seg_level is {}, but the slide has {} levels, numbered from 0",
-                            options.seg_level,
-                            levels));
+  LevelImage out;
+  out.level = checked_level(info, level, "level");
+  const SlideLevel& at = info.levels[static_cast<std::size_t>(out.level)];
+  if (!fits(at)) {
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("level {} of {} x {} pixels is too large to be read at once, expected at "
+                    "most {:.0f}",
+                    out.level,
+                    at.width,
+                    at.height,
+                    kMostSegmentPixels));
   }
-  int number = options.seg_level < 0 ? clam_auto_level(info) : options.seg_level;
-  const auto fits = [&](int i) {
-    const SlideLevel& level = info.levels[static_cast<std::size_t>(i)];
-    return static_cast<double>(level.width) * static_cast<double>(level.height) <=
-           kMostSegmentPixels;
-  };
-  const int asked = number;
-  while (!options.clam && !fits(number) && number + 1 < levels) ++number;
-  if (!fits(number)) {
-    const SlideLevel& level = info.levels[static_cast<std::size_t>(asked)];
-    Tissue out;
-    out.seg_level = asked;
-    out.problem = fmt::format("level {} has {} x {} pixels, more than {:.0f} cannot be looked at{}",
-                              asked,
-                              level.width,
-                              level.height,
-                              kMostSegmentPixels,
-                              options.clam ? "" : ", and the slide has no smaller level");
-    return out;
-  }
-  const SlideLevel& level = info.levels[static_cast<std::size_t>(number)];
-  const RgbImage image = slide.read_region(0, 0, number, level.width, level.height);
-  Tissue out =
-      segment_tissue(image,
-                     static_cast<double>(info.levels[0].width) / static_cast<double>(level.width),
-                     static_cast<double>(info.levels[0].height) / static_cast<double>(level.height),
-                     options);
-  out.seg_level = number;
+  out.scale_x = static_cast<double>(info.levels[0].width) / static_cast<double>(at.width);
+  out.scale_y = static_cast<double>(info.levels[0].height) / static_cast<double>(at.height);
+  out.pixels = slide.read_region(0, 0, out.level, at.width, at.height);
   return out;
 }
 
-Tissue segment_tissue(const RgbImage& image,
-                      double scale_x,
-                      double scale_y,
-                      const SegmentOptions& options) {
+Tissue segment_tissue(Slide& slide, const SegmentOptions& options) {
   options.validate();
-  return segment(
-      [&](const MaskOptions& mask) { return tissue_mask(image, mask); }, scale_x, scale_y, options);
+  const SlideInfo& info = slide.info();
+  const int asked = checked_level(info, options.seg_level, "seg_level");
+  const auto level = [&](int i) -> const SlideLevel& {
+    return info.levels[static_cast<std::size_t>(i)];
+  };
+  int taken = asked;
+  while (!options.clam && !fits(level(taken)) && taken + 1 < static_cast<int>(info.levels.size())) {
+    ++taken;
+  }
+  if (fits(level(taken))) return segment_tissue(read_level(slide, taken), options);
+  Tissue out;
+  out.seg_level = asked;
+  out.problem = fmt::format("level {} has {} x {} pixels, more than {:.0f} cannot be looked at{}",
+                            asked,
+                            level(asked).width,
+                            level(asked).height,
+                            kMostSegmentPixels,
+                            options.clam ? "" : ", and the slide has no smaller level");
+  return out;
+}
+
+Tissue segment_tissue(const LevelImage& level, const SegmentOptions& options) {
+  options.validate();
+  Tissue out = segment([&](const MaskOptions& mask) { return tissue_mask(level.pixels, mask); },
+                       level.scale_x,
+                       level.scale_y,
+                       options);
+  out.seg_level = level.level;
+  return out;
 }
 
 Tissue segment_saturation(const GrayImage& saturation,

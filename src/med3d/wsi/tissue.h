@@ -98,6 +98,20 @@ struct Tissue {
 // best for a downsample of 64 (at 64.1 that is the one before it, as in CLAM).
 int clam_auto_level(const SlideInfo& info);
 
+// The whole of one level.
+struct LevelImage {
+  RgbImage pixels;
+  int level = 0;
+  double scale_x = 1.0;  // level-0 pixels a pixel: width_0 / width, height_0 / height
+  double scale_y = 1.0;
+};
+
+// level  -1 as clam_auto_level
+//
+// Throws Error(kUsage) for a level that is not there or has more than kMostSegmentPixels, and what
+// Slide::read_region throws.
+LevelImage read_level(Slide& slide, int level = -1);
+
 // The tissue of a slide.
 //
 // The level is read in one piece and passes through tissue_mask(). Outlines and their holes are
@@ -115,16 +129,11 @@ int clam_auto_level(const SlideInfo& info);
 // the contours found, and what Slide::read_region throws.
 Tissue segment_tissue(Slide& slide, const SegmentOptions& options);
 
-// The same for pixels that are at hand.
-//
-// image     the whole of one level
-// scale_x, scale_y   level-0 pixels a pixel of it: width_0 / width, height_0 / height
-Tissue segment_tissue(const RgbImage& image,
-                      double scale_x,
-                      double scale_y,
-                      const SegmentOptions& options);
+// The same for pixels that are at hand: read_level(slide) can then serve segmentation and pictures.
+Tissue segment_tissue(const LevelImage& level, const SegmentOptions& options);
 
-// The same from the saturation (saturation_of), which is all that segmentation looks at.
+// The same from the saturation (saturation_of), which is all that segmentation looks at, of a level
+// whose scale is that of LevelImage.
 Tissue segment_saturation(const GrayImage& saturation,
                           double scale_x,
                           double scale_y,

@@ -82,9 +82,8 @@ const RingSides::Line& RingSides::line(std::int64_t y2) {
     const PixelPoint& b = end_of(edge);
     const std::int64_t ay = 2 * std::int64_t{a.y};
     const std::int64_t by = 2 * std::int64_t{b.y};
-    const auto [left, right] = std::minmax(std::int64_t{a.x}, std::int64_t{b.x});
     if (ay == y2 && by == y2)
-      on.emplace_back(2 * left, 2 * right);
+      on.emplace_back(2 * std::int64_t{std::min(a.x, b.x)}, 2 * std::int64_t{std::max(a.x, b.x)});
     else if (ay == y2)
       on.emplace_back(2 * std::int64_t{a.x}, 2 * std::int64_t{a.x});
     else if (by == y2)

@@ -328,6 +328,72 @@ TEST(Hdf5, RefusesToWriteWhatClamHasNoPlaceFor) {
 }
 
 // Each piece is read by a child of its own, so the cuts and flips are drawn and not all tried.
+TEST(Hdf5, CoordinatesComeBackWithEveryKindOfAttribute) {
+  const TemporaryFolder folder;
+  const auto coords = some_coords(70);
+  const Hdf5Attribute attributes[] = {{"patch_size", std::int64_t{256}},
+                                      {"mpp", 0.2525},
+                                      {"name", std::string("schnitt \xC3\xA4")},
+                                      {"save_path", std::string()},
+                                      {"level_dim", std::vector<std::int64_t>{4443, 3567}},
+                                      {"downsample", std::vector<double>{1.0, 2.5}}};
+  write_tile_coordinates(folder / "a.h5", coords, attributes, 32);
+  write_tile_coordinates(folder / "b.h5", coords, attributes, 32);
+  EXPECT_EQ(read_file(folder / "a.h5", 1U << 20U), read_file(folder / "b.h5", 1U << 20U));
+  const CoordinateFile file = read_coordinate_file(folder / "a.h5");
+  EXPECT_EQ(file.coords, coords);
+  const std::map<std::string, std::string> expected = {{"patch_size", "256"},
+                                                       {"mpp", "0.2525"},
+                                                       {"name", "schnitt \xC3\xA4"},
+                                                       {"save_path", ""},
+                                                       {"level_dim", "[4443, 3567]"},
+                                                       {"downsample", "[1, 2.5]"}};
+  EXPECT_EQ(file.attributes, expected);
+  expect_error(ErrorKind::kFormat, "only 'coords'", [&] { read_feature_file(folder / "a.h5"); });
+  write_tile_coordinates(folder / "none.h5", {}, {});
+  EXPECT_EQ(read_coordinate_file(folder / "none.h5").coords.rows(), 0U);
+}
+
+TEST(Hdf5, FilesOfFeaturesGiveTheirCoordinatesToo) {
+  const TemporaryFolder folder;
+  write_clam_features(folder / "f.h5", some_features(70, 5), some_coords(70));
+  EXPECT_EQ(read_coordinate_file(folder / "f.h5").coords, some_coords(70));
+  write_clam_features(folder / "g.h5", some_features(70, 5));
+  expect_error(
+      ErrorKind::kFormat, "no dataset 'coords'", [&] { read_coordinate_file(folder / "g.h5"); });
+  {
+    const Hdf5File file(folder / "h.h5");
+    const std::vector<double> values(9);
+    H5Dclose(file.dataset("coords", {3, 3}, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, values.data()));
+  }
+  expect_error(ErrorKind::kFormat, "'coords' has shape (3, 3), expected (tiles, 2)", [&] {
+    read_coordinate_file(folder / "h.h5");
+  });
+}
+
+TEST(Hdf5, RefusesToWriteCoordinatesThatAreNone) {
+  const TemporaryFolder folder;
+  const auto refused = [&](const char* part, const std::vector<Hdf5Attribute>& attributes) {
+    expect_error(ErrorKind::kUsage, part, [&] {
+      write_tile_coordinates(folder / "x.h5", some_coords(3), attributes);
+    });
+  };
+  refused("attribute 'a' is given twice", {{"a", 1.0}, {"b", 1.0}, {"a", 2.0}});
+  refused("attribute '' is no name", {{"", 1.0}});
+  refused("attribute 'a' is an empty list", {{"a", std::vector<double>{}}});
+  refused("attribute 'a' has text with a zero byte", {{"a", std::string(3, '\0')}});
+  expect_error(ErrorKind::kUsage, "3 x 3 coordinates in chunks of 5", [&] {
+    write_tile_coordinates(folder / "x.h5", Matrix<std::int64_t>(3, 3), {}, 5);
+  });
+  expect_error(ErrorKind::kUsage, "in chunks of 0", [&] {
+    write_tile_coordinates(folder / "x.h5", some_coords(3), {}, 0);
+  });
+  expect_error(ErrorKind::kIo, "missing", [&] {
+    write_bytes(folder / "missing", "a file, not a folder");
+    write_tile_coordinates(folder / "missing/x.h5", some_coords(3), {});
+  });
+}
+
 TEST(Hdf5, CutsAndBitFlipsOfASmallFileAreContained) {
   const TemporaryFolder folder;
   write_clam_features(folder / "good.h5", some_features(4, 3), some_coords(4));
@@ -344,6 +410,33 @@ TEST(Hdf5, CutsAndBitFlipsOfASmallFileAreContained) {
   EXPECT_THROW(parse(good.substr(0, good.size() - 1)), Error);
   // Most bytes of the file are zero padding; damage those that are not.
   for (int i = 0; i < 100; ++i) {
+    std::string bad = good;
+    std::size_t at = random.randint(bad.size());
+    while (bad[at] == '\0') at = random.randint(bad.size());
+    bad[at] = static_cast<char>(random.randint(256));
+    try {
+      parse(bad);
+    } catch (const Error&) {
+    }
+  }
+}
+
+TEST(Hdf5, CutsAndDamageOfCoordinatesAreContained) {
+  const TemporaryFolder folder;
+  const Hdf5Attribute attributes[] = {{"patch_size", std::int64_t{256}},
+                                      {"name", std::string("slide")},
+                                      {"level_dim", std::vector<std::int64_t>{4443, 3567}}};
+  write_tile_coordinates(folder / "good.h5", some_coords(4), attributes, 4);
+  const std::string good = read_file(folder / "good.h5", 1U << 20U);
+  const auto parse = [&](const std::string& bytes) {
+    write_bytes(folder / "bad.h5", bytes);
+    read_coordinate_file(folder / "bad.h5");
+  };
+  NumpyRandom random(12);
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_THROW(parse(good.substr(0, random.randint(good.size()))), Error);
+  }
+  for (int i = 0; i < 60; ++i) {
     std::string bad = good;
     std::size_t at = random.randint(bad.size());
     while (bad[at] == '\0') at = random.randint(bad.size());
