@@ -9,12 +9,22 @@
 #include "med3d/core/error.h"
 
 namespace med3d {
+
+// One line here and one in kFormats for each file in readers/.
+extern const SlideFormat dicom_slide_format;
+extern const SlideFormat openslide_slide_format;
+extern const SlideFormat image_slide_format;
+
 namespace {
 
 namespace fs = std::filesystem;
 
 // The order in which formats are asked: the most particular first.
-constexpr std::array<const SlideFormat*, 0> kFormats = {};
+constexpr std::array kFormats = {
+    &dicom_slide_format,
+    &openslide_slide_format,
+    &image_slide_format,
+};
 
 // A name ends the question for what is no regular file: a pipe is never opened, it could block us.
 std::string head_of(const fs::path& path) {
