@@ -11,8 +11,8 @@ namespace med3d {
 // 8-bit pixels, rows from the top, kChannels bytes a pixel, no padding between rows.
 template <int kChannels>
 struct Image {
-  std::int64_t width = 0;   // pixels
-  std::int64_t height = 0;  // pixels
+  std::int64_t width = 0;            // pixels
+  std::int64_t height = 0;           // pixels
   std::vector<std::uint8_t> pixels;  // height * width * kChannels
 
   Image() = default;

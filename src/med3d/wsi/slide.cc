@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "med3d/core/error.h"
+#include "med3d/wsi/readers/tiff.h"
 
 namespace med3d {
 
@@ -22,6 +23,7 @@ namespace fs = std::filesystem;
 // The order in which formats are asked: the most particular first.
 constexpr std::array kFormats = {
     &dicom_slide_format,
+    &tiff_slide_format,
     &openslide_slide_format,
     &image_slide_format,
 };

@@ -18,7 +18,7 @@
 namespace med3d {
 
 struct SlideLevel {
-  std::int64_t width = 0;   // pixels of this level
+  std::int64_t width = 0;  // pixels of this level
   std::int64_t height = 0;
   double downsample = 1.0;  // (width_0 / width + height_0 / height) / 2, as OpenSlide computes it
   std::int64_t tile_width = 0;  // as stored; 0 where the format does not say
@@ -26,11 +26,11 @@ struct SlideLevel {
 };
 
 struct SlideInfo {
-  std::string format;                 // name of the SlideFormat that opened it: "tiff", "dicom"
-  std::vector<SlideLevel> levels;     // largest first, at least one
-  std::optional<double> mpp_x;        // micrometres a pixel of level 0, as the file says, unchecked
+  std::string format;              // name of the SlideFormat that opened it: "tiff", "dicom"
+  std::vector<SlideLevel> levels;  // largest first, at least one
+  std::optional<double> mpp_x;     // micrometres a pixel of level 0, as the file says, unchecked
   std::optional<double> mpp_y;
-  std::string mpp_source;             // "aperio.MPP", "tiff.XResolution"; empty if there is none
+  std::string mpp_source;  // "aperio.MPP", "tiff.XResolution"; empty if there is none
   std::optional<double> objective_power;  // nominal magnification of the scan: 20, 40
   std::vector<std::string> associated;    // "label", "macro", "thumbnail", in alphabetic order
   // What the file says under OpenSlide's names ("aperio.AppMag", "tiff.ImageDescription"), without

@@ -167,7 +167,7 @@ TEST(OpenSlideReader, SurvivesEveryCut) {
   }
 }
 
-// tests/reference/openslide_regions.py
+// tests/reference/openslide_fallback_regions.py
 TEST(OpenSlideReader, GivesThePixelsOfOpenSlidePython) {
   const fs::path slides = testing_io::test_data_folder() / "slides";
   MED3D_REQUIRE_DATA(slides / "CMU-1-Small-Region.svs");
