@@ -216,8 +216,8 @@ class Extraction {
       Chunk chunk;
       chunk.work = work;
       chunk.first = first;
-      const std::uint64_t end = std::min<std::uint64_t>(
-          count, first + static_cast<std::uint64_t>(job_.batch));
+      const std::uint64_t end =
+          std::min<std::uint64_t>(count, first + static_cast<std::uint64_t>(job_.batch));
       chunk.pixels.reserve(static_cast<std::size_t>(end - first) * tile_bytes_);
       for (; first < end; ++first) {
         std::uint8_t dropped = kKept;

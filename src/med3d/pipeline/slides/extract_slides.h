@@ -37,11 +37,11 @@ struct ExtractJob {
   int readers = 1;          // slides read at the same time
   // Of a slide's tiles that may be unreadable, each left out and counted; above it the slide fails.
   double max_bad_tiles = 0.01;
-  StainOptions stain;              // kNone: off
-  bool check_quality = false;      // drop blank, black, blurred and inked tiles
+  StainOptions stain;          // kNone: off
+  bool check_quality = false;  // drop blank, black, blurred and inked tiles
   QualityOptions quality;
-  std::uint64_t seed = 0;          // of the stain sample
-  bool redo = false;               // also what is there already
+  std::uint64_t seed = 0;  // of the stain sample
+  bool redo = false;       // also what is there already
   bool write_h5 = true;
   bool write_pt = true;
 };

@@ -115,13 +115,13 @@ std::vector<Listed> read_list(const fs::path& path) {
   const auto mpp = table.find("mpp");
   std::vector<Listed> out;
   for (std::size_t i = 0; i < table.rows.size(); ++i) {
-    Listed listed{trim(table.rows[i][*name]), {}, table.line_of_row[i]};
+    Listed listed{std::string(trim(table.rows[i][*name])), {}, table.line_of_row[i]};
     if (listed.name.empty()) {
       throw Error(ErrorKind::kData,
                   fmt::format("{}: line {} names no slide", path.string(), listed.line));
     }
     if (mpp) {
-      const std::string cell = trim(table.rows[i][*mpp]);
+      const std::string cell(trim(table.rows[i][*mpp]));
       if (!cell.empty()) {
         listed.mpp = parse_double(cell);
         if (!listed.mpp || !(*listed.mpp > 0)) {
@@ -165,11 +165,10 @@ std::vector<SlideItem> choose(const std::vector<SlideItem>& found,
                               listed.name));
     }
     if (!taken.insert(item.slide_id).second) {
-      throw Error(ErrorKind::kData,
-                  fmt::format("{}: line {}: slide '{}' is listed twice",
-                              list.string(),
-                              listed.line,
-                              listed.name));
+      throw Error(
+          ErrorKind::kData,
+          fmt::format(
+              "{}: line {}: slide '{}' is listed twice", list.string(), listed.line, listed.name));
     }
     item.mpp = listed.mpp;
     out.push_back(std::move(item));

@@ -91,15 +91,15 @@ void tile_slide(const SlideItem& item,
     }
     if (outcome.tiles == 0) {
       outcome.status = SlideStatus::kEmpty;
-      outcome.reason = fmt::format("{} pieces of tissue, and no tile that lies in one",
-                                   tissue.regions.size());
+      outcome.reason =
+          fmt::format("{} pieces of tissue, and no tile that lies in one", tissue.regions.size());
       row.status = kProcessed;
       return;
     }
     if (job.stitches) {
-      write_picture(folder.stitch(item.slide_id),
-                    draw_stitch(same_level ? level : read_level(*slide, row.parameters.vis_level),
-                                tiles));
+      write_picture(
+          folder.stitch(item.slide_id),
+          draw_stitch(same_level ? level : read_level(*slide, row.parameters.vis_level), tiles));
     }
     // Last: where it is, the slide is done.
     write_tiles(folder.tiles(item.slide_id), tiles, item.slide_id, folder.patches().string());
@@ -113,8 +113,8 @@ bool is_tiled(const SlideItem& item,
               SlideOutcome& outcome) {
   if (job.redo || !job.write_tiles || !fs::exists(folder.tiles(item.slide_id))) return false;
   try {
-    outcome.tiles = static_cast<std::int64_t>(
-        read_tiles(folder.tiles(item.slide_id)).tiles.coords.rows());
+    outcome.tiles =
+        static_cast<std::int64_t>(read_tiles(folder.tiles(item.slide_id)).tiles.coords.rows());
   } catch (const Error&) {
     return false;  // damaged: it is made again
   }

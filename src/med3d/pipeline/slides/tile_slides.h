@@ -17,13 +17,13 @@ namespace med3d::pipeline {
 struct TileJob {
   ClamParameters parameters;  // segmentation and pictures, for slides the list does not speak of
   TileOptions tiles;
-  bool write_tiles = true;    // false: segment only
-  bool masks = true;          // pictures
+  bool write_tiles = true;  // false: segment only
+  bool masks = true;        // pictures
   bool stitches = true;
-  bool contours = true;       // GeoJSON
+  bool contours = true;                // GeoJSON
   std::filesystem::path process_list;  // CLAM's, with parameters for some slides; empty = none
-  bool redo = false;          // also what is there already (CLAM's --no_auto_skip)
-  int threads = 1;            // slides at once; the files do not depend on it
+  bool redo = false;                   // also what is there already (CLAM's --no_auto_skip)
+  int threads = 1;                     // slides at once; the files do not depend on it
 };
 
 // Segments and tiles each slide and writes patches/, pictures, outlines and CLAM's process list,
