@@ -1,6 +1,7 @@
 #include "med3d/core/file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,8 +10,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-
-#include <fmt/format.h>
 
 #include "med3d/core/error.h"
 #include "med3d/core/random.h"
@@ -42,8 +41,8 @@ class Descriptor {
 
 fs::path temporary_path(const fs::path& path) {
   static std::atomic<std::uint64_t> counter{0};
-  const auto now = static_cast<std::uint64_t>(
-      std::chrono::steady_clock::now().time_since_epoch().count());
+  const auto now =
+      static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
   const auto tag = derive_seed(now, path.string(), {counter++});
   return path.parent_path() /
          fmt::format(".{}.tmp-{}-{:08x}", path.filename().string(), ::getpid(), tag & 0xFFFFFFFFU);
@@ -75,9 +74,9 @@ std::string read_file(const fs::path& path, std::uint64_t max_bytes) {
   }
   const auto size = static_cast<std::uint64_t>(info.st_size);
   if (size > max_bytes) {
-    throw Error(ErrorKind::kFormat,
-                fmt::format("{}: {} bytes, more than the limit of {}", path.string(), size,
-                            max_bytes));
+    throw Error(
+        ErrorKind::kFormat,
+        fmt::format("{}: {} bytes, more than the limit of {}", path.string(), size, max_bytes));
   }
   std::string bytes(size, '\0');
   std::size_t done = 0;
@@ -97,13 +96,13 @@ void make_folder(const fs::path& folder) {
   fs::create_directories(folder, error);
   if (error || !fs::is_directory(folder)) {
     throw Error(ErrorKind::kIo,
-                fmt::format("{}: the folder cannot be made: {}", folder.string(),
+                fmt::format("{}: the folder cannot be made: {}",
+                            folder.string(),
                             error ? error.message() : "a file of that name is in the way"));
   }
 }
 
-void write_file_atomic(const fs::path& path,
-                       const std::function<void(const fs::path&)>& write) {
+void write_file_atomic(const fs::path& path, const std::function<void(const fs::path&)>& write) {
   make_folder(folder_of(path));
   const fs::path temporary = temporary_path(path);
   try {
@@ -118,16 +117,24 @@ void write_file_atomic(const fs::path& path,
 }
 
 void write_file_atomic(const fs::path& path, std::string_view bytes) {
+  write_file_pieces(path,
+                    [&](const std::function<void(std::string_view)>& write) { write(bytes); });
+}
+
+void write_file_pieces(
+    const fs::path& path,
+    const std::function<void(const std::function<void(std::string_view)>&)>& produce) {
   write_file_atomic(path, [&](const fs::path& temporary) {
     Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
     if (fd.get() < 0) fail(path, "cannot be written", errno);
-    std::string_view rest = bytes;
-    while (!rest.empty()) {
-      const auto n = ::write(fd.get(), rest.data(), rest.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail(path, "cannot be written", errno);
-      rest.remove_prefix(static_cast<std::size_t>(n));
-    }
+    produce([&](std::string_view rest) {
+      while (!rest.empty()) {
+        const auto n = ::write(fd.get(), rest.data(), rest.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) fail(path, "cannot be written", errno);
+        rest.remove_prefix(static_cast<std::size_t>(n));
+      }
+    });
     if (::close(fd.release()) != 0) fail(path, "cannot be written", errno);
   });
 }

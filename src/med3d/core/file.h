@@ -24,6 +24,12 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view bytes
 void write_file_atomic(const std::filesystem::path& path,
                        const std::function<void(const std::filesystem::path&)>& write);
 
+// The same in pieces, for what is larger than memory should hold: `produce` calls its argument with
+// one piece after the other.
+void write_file_pieces(
+    const std::filesystem::path& path,
+    const std::function<void(const std::function<void(std::string_view)>&)>& produce);
+
 // Makes the folder and its parents. Throws Error(kIo) naming the folder and the reason.
 void make_folder(const std::filesystem::path& folder);
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "med3d/core/error.h"
+#include "med3d/wsi/mpp.h"
 #include "med3d/wsi/tissue_geometry.h"
 
 namespace med3d {
@@ -252,7 +253,7 @@ Tiles trident_tiles(const SlideInfo& slide, const Tissue& tissue, const TileOpti
   std::optional<double> magnification = options.slide_magnification;
   if (!magnification && (options.slide_mpp || slide.mpp_x || slide.mpp_y)) {
     const double mpp = slide_mpp(slide, options);
-    magnification = magnification_of_mpp(mpp);
+    magnification = magnification_bucket(mpp);
     if (!magnification) {
       throw Error(
           ErrorKind::kData,
@@ -335,15 +336,6 @@ void TileOptions::validate() const {
   if (!(min_tissue_proportion >= 0 && min_tissue_proportion <= 1)) {
     refuse(fmt::format("min_tissue_proportion is {}, expected 0 to 1", min_tissue_proportion));
   }
-}
-
-std::optional<double> magnification_of_mpp(double mpp) {
-  constexpr std::pair<double, double> kBelow[] = {
-      {0.16, 80}, {0.2, 60}, {0.3, 40}, {0.6, 20}, {1.2, 10}, {2.4, 5}};
-  for (const auto& [bound, magnification] : kBelow) {
-    if (mpp < bound) return magnification;
-  }
-  return std::nullopt;
 }
 
 Tiles make_tiles(const SlideInfo& slide, const Tissue& tissue, const TileOptions& options) {

@@ -97,10 +97,6 @@ struct Tiles {
   std::int64_t dropped_single = 0;
 };
 
-// The magnification TRIDENT gives a scan of so many micrometres a pixel: below 0.16 80x, 0.2 60x,
-// 0.3 40x, 0.6 20x, 1.2 10x, 2.4 5x; nothing above.
-std::optional<double> magnification_of_mpp(double mpp);
-
 // The tiles of a slide.
 //
 // clam     Each region has its own grid from its bounding box (tiles of neighbours may overlap), x
@@ -115,7 +111,7 @@ std::optional<double> magnification_of_mpp(double mpp);
 // ratio)
 //          and step side - round(overlap * ratio) with ratio = level-0 / target magnification. A
 //          tile is taken if it touches tissue. The magnification is that of the slide's mpp
-//          (magnification_of_mpp), else its objective power.
+//          (magnification_bucket), else its objective power.
 //
 // With min_tissue_proportion > 0 a tile must also have that share of its area in its region
 // (trident: in all regions together), areas being exact.

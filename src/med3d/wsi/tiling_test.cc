@@ -227,9 +227,6 @@ TEST(Tiling, TridentTakesTheObjectiveOnlyWithoutMpp) {
   EXPECT_EQ(make_tiles(info, none, options).footprint, 256);
   info.mpp_x = 7.0;
   expect_error(ErrorKind::kData, "7 micrometres a pixel", [&] { make_tiles(info, none, options); });
-  EXPECT_EQ(magnification_of_mpp(0.2999), 40.0);
-  EXPECT_EQ(magnification_of_mpp(0.3), 20.0);
-  EXPECT_EQ(magnification_of_mpp(0.15), 80.0);
 }
 
 TEST(Tiling, ATridentFilesLevelIsChosenLater) {

@@ -25,6 +25,8 @@ namespace med3d {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr hsize_t kFeatureChunkRows = 32;  // as CLAM
+
 constexpr std::uint64_t kMaxAttributes = 256;
 constexpr std::uint64_t kMaxAttributeBytes = 64ULL << 10U;
 constexpr std::chrono::seconds kOwnTime{5};
@@ -445,16 +447,17 @@ CoordinateFile read_coordinate_file(const fs::path& path) {
 }
 
 void write_clam_features(const fs::path& path,
-                         const Matrix<float>& features,
+                         const RowStream& features,
                          const std::optional<Matrix<std::int64_t>>& coords) {
-  if (features.empty() || (coords && (coords->rows() != features.rows() || coords->cols() != 2))) {
+  if (features.rows == 0 || features.cols == 0 ||
+      (coords && (coords->rows() != features.rows || coords->cols() != 2))) {
     throw Error(
         ErrorKind::kUsage,
         fmt::format("{}: {} x {} features{}, expected at least one row, with as many x, y "
                     "coordinates if any",
                     path.string(),
-                    features.rows(),
-                    features.cols(),
+                    features.rows,
+                    features.cols,
                     coords
                         ? fmt::format(" with {} x {} coordinates", coords->rows(), coords->cols())
                         : ""));
@@ -482,27 +485,68 @@ void write_clam_features(const fs::path& path,
   write_file_atomic(path, [&](const fs::path& temporary) {
     Handle file(H5Fcreate(temporary.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
     check(file.valid());
-    const auto write =
-        [&](const char* name, hid_t stored, hid_t memory, hsize_t cols, const void* at) {
-          const hsize_t dims[2] = {features.rows(), cols};
-          const hsize_t most[2] = {H5S_UNLIMITED, cols};
-          const hsize_t chunk[2] = {32, cols};
-          const Handle space(H5Screate_simple(2, dims, most), H5Sclose);
-          const Handle plan(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-          check(space.valid() && plan.valid() && H5Pset_chunk(plan.get(), 2, chunk) >= 0 &&
-                H5Pset_obj_track_times(plan.get(), false) >= 0);
-          Handle dataset(
-              H5Dcreate2(
-                  file.get(), name, stored, space.get(), H5P_DEFAULT, plan.get(), H5P_DEFAULT),
-              H5Dclose);
-          check(dataset.valid() &&
-                H5Dwrite(dataset.get(), memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, at) >= 0);
-          check(dataset.close());
-        };
-    write("features", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, features.cols(), features.data());
-    if (coords) write("coords", H5T_STD_I32LE, H5T_NATIVE_INT32, 2, positions.data());
+    const auto make = [&](const char* name, hid_t stored, hsize_t cols) {
+      const hsize_t dims[2] = {features.rows, cols};
+      const hsize_t most[2] = {H5S_UNLIMITED, cols};
+      const hsize_t chunk[2] = {kFeatureChunkRows, cols};
+      const Handle space(H5Screate_simple(2, dims, most), H5Sclose);
+      const Handle plan(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+      check(space.valid() && plan.valid() && H5Pset_chunk(plan.get(), 2, chunk) >= 0 &&
+            H5Pset_obj_track_times(plan.get(), false) >= 0);
+      Handle dataset(
+          H5Dcreate2(file.get(), name, stored, space.get(), H5P_DEFAULT, plan.get(), H5P_DEFAULT),
+          H5Dclose);
+      check(dataset.valid());
+      return dataset;
+    };
+    {
+      Handle dataset = make("features", H5T_IEEE_F32LE, features.cols);
+      // Whole chunks at a time: a chunk that is written twice would be stored twice.
+      std::vector<float> waiting;
+      hsize_t row = 0;
+      const auto flush = [&](bool all) {
+        const hsize_t have = waiting.size() / features.cols;
+        const hsize_t count = all ? have : have / kFeatureChunkRows * kFeatureChunkRows;
+        if (count == 0) return;
+        const hsize_t start[2] = {row, 0};
+        const hsize_t extent[2] = {count, features.cols};
+        const Handle target(H5Dget_space(dataset.get()), H5Sclose);
+        const Handle source(H5Screate_simple(2, extent, nullptr), H5Sclose);
+        check(target.valid() && source.valid() &&
+              H5Sselect_hyperslab(target.get(), H5S_SELECT_SET, start, nullptr, extent, nullptr) >=
+                  0 &&
+              H5Dwrite(dataset.get(),
+                       H5T_NATIVE_FLOAT,
+                       source.get(),
+                       target.get(),
+                       H5P_DEFAULT,
+                       waiting.data()) >= 0);
+        row += count;
+        waiting.erase(waiting.begin(),
+                      waiting.begin() + static_cast<std::ptrdiff_t>(count * features.cols));
+      };
+      features.each_block([&](std::span<const float> block) {
+        waiting.insert(waiting.end(), block.begin(), block.end());
+        flush(false);
+      });
+      flush(true);
+      check(dataset.close());
+    }
+    if (coords) {
+      Handle dataset = make("coords", H5T_STD_I32LE, 2);
+      check(H5Dwrite(
+                dataset.get(), H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, positions.data()) >=
+            0);
+      check(dataset.close());
+    }
     check(file.close());
   });
+}
+
+void write_clam_features(const fs::path& path,
+                         const Matrix<float>& features,
+                         const std::optional<Matrix<std::int64_t>>& coords) {
+  write_clam_features(path, rows_of(features), coords);
 }
 
 namespace {

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "med3d/core/matrix.h"
+#include "med3d/io/row_stream.h"
 
 namespace med3d {
 
@@ -54,6 +55,10 @@ FeatureFile read_feature_file(const std::filesystem::path& path);
 // row (CLAM writes no file then); kIo if it cannot be written.
 void write_clam_features(const std::filesystem::path& path,
                          const Matrix<float>& features,
+                         const std::optional<Matrix<std::int64_t>>& coords = std::nullopt);
+// The same bytes, of a slide whose features are too many to be held.
+void write_clam_features(const std::filesystem::path& path,
+                         const RowStream& features,
                          const std::optional<Matrix<std::int64_t>>& coords = std::nullopt);
 
 // Where the tiles of a slide are, without features.

@@ -663,46 +663,57 @@ void put_tuple(std::string& out, std::span<const std::uint64_t> values) {
   out += 't';
 }
 
-void put_tensor(std::string& out, const Array& array, std::string_view name, std::size_t key) {
+// The tensor's storage has the number `key`. Returns the bytes it takes.
+std::uint64_t put_tensor(std::string& out,
+                         std::span<const std::uint64_t> shape,
+                         DType dtype,
+                         std::string_view name,
+                         std::size_t key) {
   const auto type = std::find_if(kStorageTypes.begin(), kStorageTypes.end(), [&](const auto& one) {
-    return one.dtype == array.dtype;
+    return one.dtype == dtype;
   });
   const std::string what = fmt::format("tensor {}", quoted_for_message(name));
   if (type == kStorageTypes.end()) {
     throw Error(ErrorKind::kUnsupported,
-                fmt::format("{}: PyTorch has no tensors of {}", what, to_string(array.dtype)));
+                fmt::format("{}: PyTorch has no tensors of {}", what, to_string(dtype)));
   }
-  const auto bytes = checked_array_bytes(array.shape, array.dtype, what);
-  if (bytes != array.bytes.size()) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("{}: {} bytes for shape {}, expected {}",
-                            what,
-                            array.bytes.size(),
-                            shape_text(array.shape),
-                            bytes));
-  }
-  std::vector<std::uint64_t> stride(array.shape.size(), 1);
+  const auto bytes = checked_array_bytes(shape, dtype, what);
+  std::vector<std::uint64_t> stride(shape.size(), 1);
   for (std::size_t axis = stride.size(); axis-- > 1;) {
     stride[axis - 1] =
-        checked_multiply(stride[axis], std::max<std::uint64_t>(array.shape[axis], 1), what);
+        checked_multiply(stride[axis], std::max<std::uint64_t>(shape[axis], 1), what);
   }
   out += "ctorch._utils\n_rebuild_tensor_v2\n((";
   put_text(out, "storage");
   out += fmt::format("ctorch\n{}\n", type->global.substr(std::string_view("torch.").size()));
   put_text(out, std::to_string(key));
   put_text(out, "cpu");
-  put_int(out, bytes / dtype_bytes(array.dtype));
+  put_int(out, bytes / dtype_bytes(dtype));
   out += "tQ";
   put_int(out, 0);
-  put_tuple(out, array.shape);
+  put_tuple(out, shape);
   put_tuple(out, stride);
   out +=
       "\x89"  // requires_grad: False
       "ccollections\nOrderedDict\n)RtR";
+  return bytes;
 }
 
+void put_array(std::string& out, const Array& array, std::string_view name, std::size_t key) {
+  const auto bytes = put_tensor(out, array.shape, array.dtype, name, key);
+  if (bytes != array.bytes.size()) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("tensor {}: {} bytes for shape {}, expected {}",
+                            quoted_for_message(name),
+                            array.bytes.size(),
+                            shape_text(array.shape),
+                            bytes));
+  }
+}
+
+constexpr std::size_t kAlignment = 64;
+
 std::string archive_bytes(std::string_view object, std::span<const Array* const> storages) {
-  constexpr std::size_t kAlignment = 64;
   ZipWriter zip(kAlignment);
   zip.add("archive/data.pkl", object);
   zip.add("archive/byteorder", "little");
@@ -782,7 +793,7 @@ std::string torch_bytes(std::span<const NamedArray> tensors) {
                   fmt::format("two tensors are called {}", quoted_for_message(tensor.name)));
     }
     put_text(object, tensor.name);
-    put_tensor(object, tensor.array, tensor.name, storages.size());
+    put_array(object, tensor.array, tensor.name, storages.size());
     storages.push_back(&tensor.array);
   }
   object += "u.";
@@ -791,10 +802,35 @@ std::string torch_bytes(std::span<const NamedArray> tensors) {
 
 std::string torch_tensor_bytes(const Array& array) {
   std::string object = "\x80\x02";
-  put_tensor(object, array, "", 0);
+  put_array(object, array, "", 0);
   object += '.';
   const Array* storage = &array;
   return archive_bytes(object, {&storage, 1});
+}
+
+void write_torch_rows(const std::filesystem::path& path, const RowStream& rows) {
+  std::string object = "\x80\x02";
+  const std::array<std::uint64_t, 2> shape = {rows.rows, rows.cols};
+  const auto bytes = put_tensor(object, shape, DType::kF32, "", 0);
+  object += '.';
+  std::uint32_t crc = 0;
+  rows.each_block([&](std::span<const float> block) {
+    crc = zlib_crc32(
+        crc, std::string_view(reinterpret_cast<const char*>(block.data()), block.size_bytes()));
+  });
+  ZipWriter zip(kAlignment);
+  zip.add("archive/data.pkl", object);
+  zip.add("archive/byteorder", "little");
+  zip.add_later("archive/data/0", bytes, crc);
+  zip.add("archive/version", "3\n");
+  const auto pieces = zip.finish_pieces();
+  write_file_pieces(path, [&](const std::function<void(std::string_view)>& write) {
+    write(pieces[0]);
+    rows.each_block([&](std::span<const float> block) {
+      write(std::string_view(reinterpret_cast<const char*>(block.data()), block.size_bytes()));
+    });
+    write(pieces[1]);
+  });
 }
 
 }  // namespace med3d

@@ -27,6 +27,7 @@
 
 #include "med3d/io/array.h"
 #include "med3d/io/features.h"
+#include "med3d/io/row_stream.h"
 
 namespace med3d {
 
@@ -70,6 +71,10 @@ std::string without_module(std::string_view name);
 // tensors) and beyond 4 GiB.
 std::string torch_bytes(std::span<const NamedArray> tensors);
 std::string torch_tensor_bytes(const Array& array);
+
+// The file of one f32 tensor (rows, cols), the bytes of torch_tensor_bytes, written atomically
+// without ever holding it. Throws as torch_bytes and RowStream::each_block, Error(kIo).
+void write_torch_rows(const std::filesystem::path& path, const RowStream& rows);
 
 // CLAM's pt_files/<slide_id>.pt: one tensor (N, D), or a dict with one called "features".
 extern const FeatureFormat torch_feature_format;

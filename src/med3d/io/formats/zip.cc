@@ -442,7 +442,12 @@ std::string ZipArchive::read(const ZipEntry& entry) const {
   return out;
 }
 
-void ZipWriter::add(std::string_view name, std::string_view data) {
+std::uint32_t zlib_crc32(std::uint32_t crc, std::string_view data) {
+  return static_cast<std::uint32_t>(
+      crc32_z(crc, reinterpret_cast<const Bytef*>(data.data()), data.size()));
+}
+
+void ZipWriter::add_head(std::string_view name, std::uint64_t size, std::uint32_t crc) {
   if (const auto reason = unsafe_name(name)) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("zip member {} has {}, which is refused", shown(name), *reason));
@@ -451,23 +456,21 @@ void ZipWriter::add(std::string_view name, std::string_view data) {
       members_.begin(), members_.end(), [&](const Member& member) { return member.name == name; });
   if (known) throw Error(ErrorKind::kUsage, fmt::format("zip member {} added twice", shown(name)));
   // Room for the padding and, in finish(), the directory.
-  if (name.size() >= kMax16 || members_.size() + 1 >= kMax16 ||
-      data.size() + out_.size() + (1U << 20U) > kMax32) {
+  if (name.size() >= kMax16 || members_.size() + 1 >= kMax16 || size > kMax32 ||
+      size + position() + (1U << 20U) > kMax32) {
     throw Error(ErrorKind::kUnsupported,
                 "a zip archive of 4 GiB, or 65,535 members or more, cannot be written");
   }
-  const auto crc = static_cast<std::uint32_t>(
-      crc32_z(0, reinterpret_cast<const Bytef*>(data.data()), data.size()));
   std::size_t padding = 0;
   if (alignment_ > 1) {
-    const std::size_t begin = out_.size() + kLocalSize + name.size();
+    const std::uint64_t begin = position() + kLocalSize + name.size();
     padding = (alignment_ - begin % alignment_) % alignment_;
     while (padding > 0 && padding < 4) padding += alignment_;  // an extra field has 4 bytes of head
   }
   members_.push_back({std::string(name),
                       crc,
-                      static_cast<std::uint32_t>(data.size()),
-                      static_cast<std::uint32_t>(out_.size())});
+                      static_cast<std::uint32_t>(size),
+                      static_cast<std::uint32_t>(position())});
   put<std::uint32_t>(out_, kLocalMagic);
   put<std::uint16_t>(out_, 20);      // version needed
   put<std::uint16_t>(out_, 0x0800);  // names are UTF-8
@@ -475,8 +478,8 @@ void ZipWriter::add(std::string_view name, std::string_view data) {
   put<std::uint16_t>(out_, 0);       // midnight
   put<std::uint16_t>(out_, kDosDate);
   put<std::uint32_t>(out_, crc);
-  put<std::uint32_t>(out_, static_cast<std::uint32_t>(data.size()));
-  put<std::uint32_t>(out_, static_cast<std::uint32_t>(data.size()));
+  put<std::uint32_t>(out_, static_cast<std::uint32_t>(size));
+  put<std::uint32_t>(out_, static_cast<std::uint32_t>(size));
   put<std::uint16_t>(out_, static_cast<std::uint16_t>(name.size()));
   put<std::uint16_t>(out_, static_cast<std::uint16_t>(padding));
   out_ += name;
@@ -485,11 +488,29 @@ void ZipWriter::add(std::string_view name, std::string_view data) {
     put<std::uint16_t>(out_, static_cast<std::uint16_t>(padding - 4));
     out_.append(padding - 4, 'Z');
   }
+}
+
+void ZipWriter::add(std::string_view name, std::string_view data) {
+  add_head(name, data.size(), zlib_crc32(0, data));
   out_ += data;
 }
 
+void ZipWriter::add_later(std::string_view name, std::uint64_t size, std::uint32_t crc) {
+  add_head(name, size, crc);
+  written_ += out_.size() + size;
+  pieces_.push_back(std::move(out_));
+  out_.clear();
+}
+
 std::string ZipWriter::finish() {
-  const std::uint64_t directory = out_.size();
+  if (!pieces_.empty()) {
+    throw Error(ErrorKind::kUsage, "a zip archive with data to come has no bytes in one piece");
+  }
+  return std::move(finish_pieces().front());
+}
+
+std::vector<std::string> ZipWriter::finish_pieces() {
+  const std::uint64_t directory = position();
   for (const auto& member : members_) {
     put<std::uint32_t>(out_, kCentralMagic);
     put<std::uint16_t>(out_, 20);  // made by
@@ -510,8 +531,8 @@ std::string ZipWriter::finish() {
     put<std::uint32_t>(out_, member.offset);
     out_ += member.name;
   }
-  const std::uint64_t bytes = out_.size() - directory;
-  if (out_.size() > kMax32) {
+  const std::uint64_t bytes = position() - directory;
+  if (position() > kMax32) {
     throw Error(ErrorKind::kUnsupported, "a zip archive of 4 GiB or more cannot be written");
   }
   put<std::uint32_t>(out_, kEndMagic);
@@ -522,7 +543,8 @@ std::string ZipWriter::finish() {
   put<std::uint32_t>(out_, static_cast<std::uint32_t>(bytes));
   put<std::uint32_t>(out_, static_cast<std::uint32_t>(directory));
   put<std::uint16_t>(out_, 0);
-  return std::move(out_);
+  pieces_.push_back(std::move(out_));
+  return std::move(pieces_);
 }
 
 }  // namespace med3d

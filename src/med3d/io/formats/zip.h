@@ -67,8 +67,14 @@ class ZipWriter {
   // Error(kUnsupported) once the archive would need zip64 (4 GiB or 65,535 members).
   void add(std::string_view name, std::string_view data);
 
-  // The whole file. The writer may not be used afterwards.
+  // A member whose data the caller writes himself, between the pieces of finish_pieces(). `crc` is
+  // their zlib_crc32. Errors as add.
+  void add_later(std::string_view name, std::uint64_t size, std::uint32_t crc);
+
+  // The whole file. The writer may not be used afterwards. Throws Error(kUsage) after add_later.
   std::string finish();
+  // What stands before the data of each add_later, in their order, and after the last of them.
+  std::vector<std::string> finish_pieces();
 
  private:
   struct Member {
@@ -78,9 +84,17 @@ class ZipWriter {
     std::uint32_t offset;
   };
 
+  std::uint64_t position() const { return written_ + out_.size(); }
+  void add_head(std::string_view name, std::uint64_t size, std::uint32_t crc);
+
   std::size_t alignment_;
-  std::string out_;
+  std::string out_;                  // since the last add_later
+  std::vector<std::string> pieces_;  // before each of them
+  std::uint64_t written_ = 0;        // bytes of the pieces and of the data between them
   std::vector<Member> members_;
 };
+
+// CRC-32 as zip, gzip and PNG use it; 0 begins, and what it returns goes on.
+std::uint32_t zlib_crc32(std::uint32_t crc, std::string_view data);
 
 }  // namespace med3d

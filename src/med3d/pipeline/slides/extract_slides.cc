@@ -1,0 +1,543 @@
+#include "med3d/pipeline/slides/extract_slides.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "med3d/core/error.h"
+#include "med3d/core/file.h"
+#include "med3d/core/hash.h"
+#include "med3d/core/json.h"
+#include "med3d/core/random.h"
+#include "med3d/encoders/resize.h"
+#include "med3d/io/formats/hdf5.h"
+#include "med3d/io/formats/torch_file.h"
+#include "med3d/pipeline/slides/partial_features.h"
+#include "med3d/wsi/mpp.h"
+#include "med3d/wsi/slide.h"
+#include "med3d/wsi/tile_file.h"
+
+namespace med3d::pipeline {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Why a tile was left out, as a byte of the partial file. Its meaning is part of the file's format.
+enum Dropped : std::uint8_t { kKept = 0, kUnreadable = 1, kQuality = 16 };
+
+std::string name_of(std::uint8_t dropped) {
+  if (dropped == kUnreadable) return "unreadable";
+  return to_string(static_cast<DropReason>(dropped - kQuality));
+}
+
+constexpr std::int64_t kStainTiles = 64;      // looked at for a slide's stains
+constexpr std::int64_t kStainPixels = 4'000;  // of each
+
+// A slide between its first tile and its files. Readers fill it, the encoding thread finishes it.
+struct Work {
+  std::size_t index = 0;  // among the slides of the job
+  Tiles tiles;
+  std::string key;
+  std::unique_ptr<PartialFeatures> partial;
+  std::atomic<bool> failed{false};
+  std::int64_t unread_chunks = 0;  // made by the reader, not yet written; of the encoding thread
+};
+
+// Consecutive tiles of one slide: their pixels, those left out not among them.
+struct Chunk {
+  std::shared_ptr<Work> work;
+  std::uint64_t first = 0;
+  std::vector<std::uint8_t> dropped;
+  std::vector<std::uint8_t> pixels;  // (kept, input_px, input_px, 3)
+  std::size_t kept = 0;
+  bool last = false;  // the slide's end: nothing else is in it
+
+  std::vector<float> embeddings;  // as they come
+};
+
+// Chunks from readers to the encoding thread, bounded by the tiles in it.
+class Queue {
+ public:
+  Queue(std::size_t most_tiles, int readers) : most_(most_tiles), readers_(readers) {}
+
+  void push(Chunk chunk) {
+    std::unique_lock lock(mutex_);
+    room_.wait(lock, [&] { return tiles_ < most_ || stopped_; });
+    if (stopped_) return;
+    tiles_ += chunk.kept;
+    chunks_.push_back(std::move(chunk));
+    filled_.notify_one();
+  }
+  // Nothing once every reader is done and the queue is empty.
+  std::optional<Chunk> pop() {
+    std::unique_lock lock(mutex_);
+    filled_.wait(lock, [&] { return !chunks_.empty() || readers_ == 0; });
+    if (chunks_.empty()) return std::nullopt;
+    Chunk chunk = std::move(chunks_.front());
+    chunks_.pop_front();
+    tiles_ -= chunk.kept;
+    room_.notify_all();
+    return chunk;
+  }
+  void reader_done() {
+    const std::lock_guard lock(mutex_);
+    --readers_;
+    filled_.notify_all();
+  }
+  void stop() {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    room_.notify_all();
+  }
+  bool stopped() {
+    const std::lock_guard lock(mutex_);
+    return stopped_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable room_, filled_;
+  std::deque<Chunk> chunks_;
+  std::size_t tiles_ = 0;
+  std::size_t most_;
+  int readers_;
+  bool stopped_ = false;
+};
+
+class Extraction {
+ public:
+  Extraction(const std::vector<SlideItem>& slides,
+             std::vector<SlideOutcome> outcomes,
+             const SlideFolder& folder,
+             LoadedEncoder& encoder,
+             const ExtractJob& job,
+             Progress& progress)
+      : slides_(slides),
+        outcomes_(std::move(outcomes)),
+        folder_(folder),
+        encoder_(encoder),
+        job_(job),
+        progress_(progress),
+        tile_bytes_(static_cast<std::size_t>(3 * encoder.input_px * encoder.input_px)),
+        dim_(static_cast<std::size_t>(encoder.encoder->embedding_dim())),
+        queue_(static_cast<std::size_t>(4 * job.batch), job.readers) {}
+
+  std::vector<SlideOutcome> run() {
+    std::vector<std::thread> readers;
+    for (int i = 0; i < job_.readers; ++i) readers.emplace_back([&] { read_slides(); });
+    try {
+      encode();
+    } catch (...) {
+      queue_.stop();
+      for (auto& reader : readers) reader.join();
+      throw;
+    }
+    for (auto& reader : readers) reader.join();
+    return std::move(outcomes_);
+  }
+
+ private:
+  // ---- readers
+
+  void read_slides() {
+    for (std::size_t i = next_++; i < slides_.size() && !queue_.stopped(); i = next_++) {
+      if (outcomes_[i].status == SlideStatus::kFailed ||
+          outcomes_[i].status == SlideStatus::kEmpty) {
+        continue;
+      }
+      auto work = std::make_shared<Work>();
+      work->index = i;
+      try {
+        read_slide(work);
+      } catch (const std::exception& error) {
+        fail(*work, error);
+      }
+    }
+    queue_.reader_done();
+  }
+
+  void read_slide(const std::shared_ptr<Work>& work) {
+    const SlideItem& item = slides_[work->index];
+    // Other threads look at this outcome only when the slide's last chunk has been queued.
+    SlideOutcome& outcome = outcomes_[work->index];
+    outcome.step = "extract";
+    if (!item.problem.empty()) throw Error(ErrorKind::kData, item.problem);
+    const fs::path tile_path = folder_.tiles(item.slide_id);
+    if (!fs::exists(tile_path)) {
+      throw Error(ErrorKind::kNotFound,
+                  fmt::format("no coordinates of tiles: {} is not there", tile_path.string()));
+    }
+    work->tiles = read_tiles(tile_path).tiles;
+    Tiles& tiles = work->tiles;
+    outcome.tiles = static_cast<std::int64_t>(tiles.coords.rows());
+    if (outcome.tiles == 0) {
+      outcome.status = SlideStatus::kEmpty;
+      outcome.reason = "its coordinate file has no tiles";
+      return;
+    }
+    work->key = key_of(item, tiles);
+    if (!job_.redo && is_finished(item, work->key, outcome)) return;
+
+    auto slide = open_slide(item.path);
+    outcome.format = slide->info().format;
+    const MppVerdict verdict = judge_mpp(slide->info(), item.mpp);
+    if (outcome.mpp <= 0) {
+      outcome.mpp = verdict.mpp.value_or(0.0);
+      outcome.mpp_source = verdict.source;
+    }
+    if (tiles.read_level < 0) choose_read_level(tiles, slide->info());
+    const double mpp = tiles.read_size > 0 ? outcome.mpp * static_cast<double>(tiles.footprint) /
+                                                 static_cast<double>(tiles.read_size)
+                                           : 0.0;
+    work->partial = std::make_unique<PartialFeatures>(
+        folder_.partial(item.slide_id), work->key, static_cast<std::uint64_t>(dim_));
+    std::int64_t bad = 0;
+    work->partial->read([&](const FeatureBatch& batch) {
+      for (const std::uint8_t reason : batch.dropped) bad += reason == kUnreadable ? 1 : 0;
+    });
+    progress_.advance(static_cast<std::size_t>(work->partial->tiles_done()));
+
+    std::vector<std::uint8_t> raw(static_cast<std::size_t>(3 * tiles.read_size * tiles.read_size));
+    RgbResize resize(tiles.read_size, tiles.read_size, encoder_.input_px, encoder_.input_px);
+    const StainFit stain = fit_slide_stain(*slide, tiles, raw, outcome);
+    const auto most_bad = static_cast<std::int64_t>(
+        std::floor(job_.max_bad_tiles * static_cast<double>(outcome.tiles)));
+
+    const auto count = static_cast<std::uint64_t>(outcome.tiles);
+    for (std::uint64_t first = work->partial->tiles_done(); first < count;) {
+      Chunk chunk;
+      chunk.work = work;
+      chunk.first = first;
+      const std::uint64_t end =
+          std::min<std::uint64_t>(count, first + static_cast<std::uint64_t>(job_.batch));
+      chunk.pixels.reserve(static_cast<std::size_t>(end - first) * tile_bytes_);
+      for (; first < end; ++first) {
+        std::uint8_t dropped = kKept;
+        std::string why;
+        try {
+          slide->read_region(tiles.coords(first, 0),
+                             tiles.coords(first, 1),
+                             tiles.read_level,
+                             tiles.read_size,
+                             tiles.read_size,
+                             raw);
+        } catch (const Error& error) {
+          dropped = kUnreadable;
+          why = error.what();
+        }
+        if (dropped == kKept && job_.check_quality) {
+          const auto quality =
+              measure_quality(raw, tiles.read_size, tiles.read_size, mpp, job_.quality);
+          const DropReason reason = drop_reason(quality, job_.quality);
+          if (reason != DropReason::kNone) {
+            dropped = static_cast<std::uint8_t>(kQuality + static_cast<int>(reason));
+          }
+        }
+        chunk.dropped.push_back(dropped);
+        if (dropped == kUnreadable && ++bad > most_bad) {
+          throw Error(ErrorKind::kFormat,
+                      fmt::format("{} of {} tiles cannot be read, more than {:g} %: {}",
+                                  bad,
+                                  count,
+                                  100 * job_.max_bad_tiles,
+                                  why));
+        }
+        if (dropped != kKept) continue;
+        const std::size_t at = chunk.pixels.size();
+        chunk.pixels.resize(at + tile_bytes_);
+        const std::span<std::uint8_t> tile(chunk.pixels.data() + at, tile_bytes_);
+        resize.run(raw, tile);
+        if (stain.usable) apply_stain(stain, job_.stain, tile);
+        ++chunk.kept;
+      }
+      if (work->failed || queue_.stopped()) return;
+      queue_.push(std::move(chunk));
+    }
+    Chunk end;
+    end.work = work;
+    end.last = true;
+    queue_.push(std::move(end));
+  }
+
+  StainFit fit_slide_stain(Slide& slide,
+                           const Tiles& tiles,
+                           std::vector<std::uint8_t>& raw,
+                           SlideOutcome& outcome) const {
+    if (job_.stain.method == StainMethod::kNone) return {};
+    const auto count = static_cast<std::int64_t>(tiles.coords.rows());
+    const std::int64_t looked = std::min(count, kStainTiles);
+    std::vector<std::uint8_t> sample;
+    for (std::int64_t i = 0; i < looked; ++i) {
+      const auto tile = static_cast<std::size_t>(i * count / looked);
+      try {
+        slide.read_region(tiles.coords(tile, 0),
+                          tiles.coords(tile, 1),
+                          tiles.read_level,
+                          tiles.read_size,
+                          tiles.read_size,
+                          raw);
+      } catch (const Error&) {
+        continue;  // it will be counted where it is to be encoded
+      }
+      const auto drawn = sample_tissue_pixels(
+          raw, kStainPixels, derive_seed(job_.seed, "stain", {tile}), job_.stain);
+      sample.insert(sample.end(), drawn.begin(), drawn.end());
+    }
+    StainFit fit = fit_stain(sample, job_.stain);
+    if (!fit.usable) outcome.warnings.push_back("stains left as they are: " + fit.reason);
+    return fit;
+  }
+
+  void fail(Work& work, const std::exception& error) {
+    work.failed = true;
+    SlideOutcome& outcome = outcomes_[work.index];
+    outcome.status = SlideStatus::kFailed;
+    outcome.reason = describe(error);
+  }
+
+  // Everything that decides a feature's bits. The slide's own bytes are represented by their
+  // number: hashing gigabytes would cost more than reading the tiles.
+  std::string key_of(const SlideItem& item, const Tiles& tiles) const {
+    Sha256 hash;
+    const auto add = [&](const std::string& text) { hash.update(text + "\n"); };
+    std::error_code error;
+    const auto bytes = fs::is_regular_file(item.path, error) ? fs::file_size(item.path, error) : 0;
+    add(fmt::format("slide {}", bytes));
+    hash.update(tiles.coords.data(), tiles.coords.size() * sizeof(std::int64_t));
+    add(fmt::format("read {} {} {}", tiles.read_level, tiles.read_size, tiles.footprint));
+    add(fmt::format("encoder {} {} {} {}",
+                    encoder_.name,
+                    encoder_.weights_sha256,
+                    to_string(encoder_.encoder->precision()),
+                    encoder_.input_px));
+    if (!encoder_.trained) add(fmt::format("weights' seed {}", job_.seed));
+    if (job_.stain.method != StainMethod::kNone) {
+      add(fmt::format("stain {} seed {}", to_string(job_.stain.method), job_.seed));
+    }
+    if (job_.check_quality) {
+      const auto& q = job_.quality;
+      add(fmt::format("quality {}{}{}{} {} {} {} {} {}",
+                      q.check_blank,
+                      q.check_black,
+                      q.check_blur,
+                      q.check_pen,
+                      q.min_saturation,
+                      q.min_brightness,
+                      q.blur_mpp,
+                      q.min_sharpness,
+                      q.max_ink));
+    }
+    return hash.hex();
+  }
+
+  std::vector<fs::path> files_of(const std::string& id) const {
+    std::vector<fs::path> files;
+    if (job_.write_h5) files.push_back(folder_.features_h5(id));
+    if (job_.write_pt) files.push_back(folder_.features_pt(id));
+    return files;
+  }
+
+  bool is_finished(const SlideItem& item, const std::string& key, SlideOutcome& outcome) {
+    const fs::path path = folder_.record(item.slide_id);
+    if (!fs::exists(path)) return false;
+    try {
+      const Json record = read_json(path);
+      if (record.at("key").get<std::string>() != key) return false;
+      for (const auto& file : files_of(item.slide_id)) {
+        const std::string name = fs::relative(file, folder_.root).generic_string();
+        if (!record.at("files").contains(name) || !fs::exists(file) ||
+            fs::file_size(file) != record.at("files").at(name).get<std::uint64_t>()) {
+          return false;
+        }
+      }
+      outcome.features = record.at("features").get<std::int64_t>();
+      for (const auto& [reason, n] : record.at("dropped").items()) {
+        outcome.dropped[reason] = n.get<std::int64_t>();
+      }
+    } catch (const std::exception&) {
+      return false;  // a damaged record is none
+    }
+    outcome.status = SlideStatus::kKept;
+    progress_.advance(static_cast<std::size_t>(outcome.tiles));
+    return true;
+  }
+
+  // ---- the encoding thread
+
+  // Tiles of several chunks, and of several slides, share a batch: a slide of 50 tiles would else
+  // pay for 64.
+  void encode() {
+    std::deque<Chunk> waiting;   // with tiles not yet encoded, then ends of slides among them
+    std::size_t encoded = 0;     // tiles of waiting.front() that are
+    std::size_t open_tiles = 0;  // not encoded, in all of waiting
+    const auto batch = static_cast<std::size_t>(job_.batch);
+    std::vector<std::uint8_t> pixels(batch * tile_bytes_);
+    std::vector<float> out(batch * dim_);
+
+    const auto settle = [&] {  // chunks at the front that are complete
+      while (!waiting.empty() && encoded == waiting.front().kept) {
+        Chunk chunk = std::move(waiting.front());
+        waiting.pop_front();
+        encoded = 0;
+        if (chunk.work->failed) continue;
+        try {
+          finish_chunk(chunk);
+        } catch (const std::exception& error) {
+          fail(*chunk.work, error);
+        }
+      }
+    };
+    const auto encode_batch = [&] {
+      std::size_t n = 0;
+      std::size_t at = encoded;
+      for (std::size_t c = 0; c < waiting.size() && n < batch; ++c, at = 0) {
+        const std::size_t take = std::min(batch - n, waiting[c].kept - at);
+        std::copy_n(waiting[c].pixels.data() + at * tile_bytes_,
+                    take * tile_bytes_,
+                    pixels.data() + n * tile_bytes_);
+        n += take;
+      }
+      encoder_.encoder->encode({pixels.data(), n * tile_bytes_}, {out.data(), n * dim_});
+      for (std::size_t done = 0; done < n;) {
+        Chunk& chunk = waiting.front();
+        const std::size_t take = std::min(n - done, chunk.kept - encoded);
+        chunk.embeddings.insert(chunk.embeddings.end(),
+                                out.begin() + static_cast<std::ptrdiff_t>(done * dim_),
+                                out.begin() + static_cast<std::ptrdiff_t>((done + take) * dim_));
+        done += take;
+        encoded += take;
+        settle();
+      }
+      open_tiles -= n;
+    };
+
+    while (auto chunk = queue_.pop()) {
+      open_tiles += chunk->kept;
+      waiting.push_back(std::move(*chunk));
+      settle();
+      while (open_tiles >= batch) encode_batch();
+    }
+    while (open_tiles > 0) encode_batch();
+    settle();
+  }
+
+  void finish_chunk(Chunk& chunk) {
+    Work& work = *chunk.work;
+    if (chunk.last) {
+      finish_slide(work);
+      return;
+    }
+    if (!std::all_of(chunk.embeddings.begin(), chunk.embeddings.end(), [](float value) {
+          return std::isfinite(value);
+        })) {
+      throw Error(ErrorKind::kNumerical,
+                  fmt::format("the encoder gave a value that is not finite in tiles {} to {}",
+                              chunk.first,
+                              chunk.first + chunk.dropped.size() - 1));
+    }
+    const std::size_t tiles = chunk.dropped.size();
+    work.partial->append({chunk.first, std::move(chunk.dropped), std::move(chunk.embeddings)});
+    progress_.advance(tiles);
+  }
+
+  void finish_slide(Work& work) {
+    const std::string& id = slides_[work.index].slide_id;
+    SlideOutcome& outcome = outcomes_[work.index];
+    const PartialFeatures& partial = *work.partial;
+    Matrix<std::int64_t> coords;
+    partial.read([&](const FeatureBatch& batch) {
+      for (std::size_t i = 0; i < batch.dropped.size(); ++i) {
+        if (batch.dropped[i] == kKept) {
+          coords.append_row(work.tiles.coords.row(static_cast<std::size_t>(batch.first) + i));
+        } else {
+          ++outcome.dropped[name_of(batch.dropped[i])];
+        }
+      }
+    });
+    outcome.features = static_cast<std::int64_t>(partial.rows());
+    if (partial.rows() == 0) {
+      throw Error(ErrorKind::kData, "every tile was left out: nothing to encode");
+    }
+    const RowStream rows = {partial.rows(), dim_, [&](const RowStream::Take& take) {
+                              partial.read([&](const FeatureBatch& batch) {
+                                if (!batch.embeddings.empty()) take(batch.embeddings);
+                              });
+                            }};
+    if (job_.write_h5) write_clam_features(folder_.features_h5(id), rows, coords);
+    if (job_.write_pt) write_torch_rows(folder_.features_pt(id), rows);
+
+    // The record comes last: a slide without one is not finished.
+    Json record = {{"key", work.key},
+                   {"slide_id", id},
+                   {"tiles", outcome.tiles},
+                   {"features", outcome.features},
+                   {"dim", dim_},
+                   {"encoder",
+                    {{"name", encoder_.name},
+                     {"trained", encoder_.trained},
+                     {"weights_sha256", encoder_.weights_sha256},
+                     {"precision", to_string(encoder_.encoder->precision())}}}};
+    record["dropped"] = Json::object();
+    for (const auto& [reason, n] : outcome.dropped) record["dropped"][reason] = n;
+    record["files"] = Json::object();
+    for (const auto& file : files_of(id)) {
+      record["files"][fs::relative(file, folder_.root).generic_string()] = fs::file_size(file);
+    }
+    write_json(folder_.record(id), record);
+    work.partial->remove();
+    outcome.status = SlideStatus::kDone;
+  }
+
+  const std::vector<SlideItem>& slides_;
+  std::vector<SlideOutcome> outcomes_;
+  const SlideFolder& folder_;
+  LoadedEncoder& encoder_;
+  const ExtractJob& job_;
+  Progress& progress_;
+  std::size_t tile_bytes_;
+  std::size_t dim_;
+  Queue queue_;
+  std::atomic<std::size_t> next_{0};
+};
+
+}  // namespace
+
+std::vector<SlideOutcome> extract_slides(const std::vector<SlideItem>& slides,
+                                         std::vector<SlideOutcome> tiled,
+                                         const SlideFolder& folder,
+                                         LoadedEncoder& encoder,
+                                         const ExtractJob& job,
+                                         Progress& progress) {
+  job.stain.validate();
+  job.quality.validate();
+  if (job.batch < 1 || job.readers < 1 || !(job.max_bad_tiles >= 0 && job.max_bad_tiles <= 1)) {
+    throw Error(ErrorKind::kUsage,
+                "extraction needs a batch and readers of at least 1, and a share of unreadable "
+                "tiles from 0 to 1");
+  }
+  if (!tiled.empty() && tiled.size() != slides.size()) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("{} outcomes of tiling for {} slides", tiled.size(), slides.size()));
+  }
+  std::size_t total = 0;
+  for (const auto& outcome : tiled) total += static_cast<std::size_t>(outcome.tiles);
+  if (tiled.empty()) {
+    tiled.resize(slides.size());
+    for (std::size_t i = 0; i < slides.size(); ++i) tiled[i].slide_id = slides[i].slide_id;
+  }
+  for (const char* name : {"slides", "h5_files", "pt_files"}) {
+    if (fs::exists(folder.root / name)) remove_stale_temporaries(folder.root / name);
+  }
+  progress.start("encoding tiles", total);
+  return Extraction(slides, std::move(tiled), folder, encoder, job, progress).run();
+}
+
+}  // namespace med3d::pipeline

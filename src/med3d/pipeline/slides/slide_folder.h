@@ -1,0 +1,52 @@
+// The folder of a slide job: CLAM's layout, ours beside it.
+//
+//   process_list_autogen.csv     CLAM's list: parameters and status of each slide
+//   masks/<id>.jpg               the slide with its tissue outlined
+//   stitches/<id>.jpg            its tiles alone
+//   contours_geojson/<id>.geojson   outlines for QuPath
+//   patches/<id>.h5              coordinates of its tiles
+//   h5_files/<id>.h5             features and coordinates
+//   pt_files/<id>.pt             features, as torch.load takes them
+//   outcomes.csv, outcomes.json  what became of each slide
+//   slides/<id>.json             record of a finished slide: what it was made of, and its files
+//   slides/.<id>.part            features of a slide that is being encoded
+//   wsi_slide_features.csv, wsi_features.csv   one vector a slide, one a patient
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace med3d::pipeline {
+
+struct SlideFolder {
+  std::filesystem::path root;
+
+  std::filesystem::path process_list() const { return root / "process_list_autogen.csv"; }
+  std::filesystem::path mask(const std::string& id) const { return root / "masks" / (id + ".jpg"); }
+  std::filesystem::path stitch(const std::string& id) const {
+    return root / "stitches" / (id + ".jpg");
+  }
+  std::filesystem::path contours(const std::string& id) const {
+    return root / "contours_geojson" / (id + ".geojson");
+  }
+  std::filesystem::path patches() const { return root / "patches"; }
+  std::filesystem::path tiles(const std::string& id) const { return patches() / (id + ".h5"); }
+  std::filesystem::path features_h5(const std::string& id) const {
+    return root / "h5_files" / (id + ".h5");
+  }
+  std::filesystem::path features_pt(const std::string& id) const {
+    return root / "pt_files" / (id + ".pt");
+  }
+  std::filesystem::path record(const std::string& id) const {
+    return root / "slides" / (id + ".json");
+  }
+  std::filesystem::path partial(const std::string& id) const {
+    return root / "slides" / ("." + id + ".part");
+  }
+  std::filesystem::path outcomes_csv() const { return root / "outcomes.csv"; }
+  std::filesystem::path outcomes_json() const { return root / "outcomes.json"; }
+  std::filesystem::path slide_vectors() const { return root / "wsi_slide_features.csv"; }
+  std::filesystem::path patient_vectors() const { return root / "wsi_features.csv"; }
+};
+
+}  // namespace med3d::pipeline

@@ -1,0 +1,196 @@
+#include "med3d/pipeline/slides/tile_slides.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+
+#include "med3d/core/error.h"
+#include "med3d/core/file.h"
+#include "med3d/core/parallel.h"
+#include "med3d/core/text.h"
+#include "med3d/io/formats/jpeg.h"
+#include "med3d/wsi/geojson.h"
+#include "med3d/wsi/mask_image.h"
+#include "med3d/wsi/mpp.h"
+#include "med3d/wsi/tile_file.h"
+
+namespace med3d::pipeline {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kPictureQuality = 85;
+
+void write_picture(const fs::path& path, const RgbImage& image) {
+  write_file_atomic(path, encode_jpeg(image.pixels, image.width, image.height, kPictureQuality));
+}
+
+std::string attempts_text(const Tissue& tissue) {
+  std::vector<std::string> parts;
+  for (const auto& attempt : tissue.attempts) {
+    parts.push_back(fmt::format("a_t {}{}", attempt.a_t, attempt.use_otsu ? " with Otsu" : ""));
+  }
+  return join(parts, ", ");
+}
+
+// One slide, from its file to its tiles. `row` comes back with what CLAM's list says of it.
+void tile_slide(const SlideItem& item,
+                const SlideFolder& folder,
+                const TileJob& job,
+                ProcessRow& row,
+                SlideOutcome& outcome) {
+  outcome.step = "open";
+  const auto slide = open_slide(item.path);
+  const SlideInfo& info = slide->info();
+  outcome.format = info.format;
+
+  const MppVerdict verdict = judge_mpp(info, item.mpp ? item.mpp : job.tiles.slide_mpp);
+  outcome.warnings = verdict.warnings;
+  outcome.mpp = verdict.mpp.value_or(0.0);
+  outcome.mpp_source = verdict.source;
+
+  outcome.step = "segment";
+  convert_legacy_area(row, info);
+  const LevelImage level = read_level(*slide, row.parameters.segment.seg_level);
+  const Tissue tissue = segment_tissue(level, row.parameters.segment);
+  if (!tissue.problem.empty()) {
+    row.status = kFailedSegmentation;
+    throw Error(ErrorKind::kData, tissue.problem);
+  }
+  if (tissue.attempts.size() > 1) {
+    outcome.warnings.push_back(
+        fmt::format("no tissue at first: looked again with {}", attempts_text(tissue)));
+  }
+  const bool same_level = row.parameters.vis_level == row.parameters.segment.seg_level;
+  if (job.contours) write_tissue_geojson(folder.contours(item.slide_id), tissue);
+  if (job.masks) {
+    write_picture(folder.mask(item.slide_id),
+                  draw_tissue(same_level ? level : read_level(*slide, row.parameters.vis_level),
+                              tissue,
+                              row.parameters.line_thickness));
+  }
+  if (tissue.empty()) {
+    outcome.status = SlideStatus::kEmpty;
+    outcome.reason = fmt::format("no tissue found ({})", attempts_text(tissue));
+    row.status = kProcessed;
+    return;
+  }
+  if (job.write_tiles) {
+    outcome.step = "tile";
+    TileOptions options = job.tiles;
+    options.slide_mpp = verdict.mpp;
+    options.use_padding = row.parameters.use_padding;
+    options.contour_fn = row.parameters.contour_fn;
+    const Tiles tiles = make_tiles(info, tissue, options);
+    outcome.tiles = static_cast<std::int64_t>(tiles.coords.rows());
+    if (tiles.dropped_single > 0) {
+      outcome.warnings.push_back(fmt::format(
+          "{} pieces of tissue of a single tile left out, as CLAM does", tiles.dropped_single));
+    }
+    if (outcome.tiles == 0) {
+      outcome.status = SlideStatus::kEmpty;
+      outcome.reason =
+          fmt::format("{} pieces of tissue, and no tile that lies in one", tissue.regions.size());
+      row.status = kProcessed;
+      return;
+    }
+    if (job.stitches) {
+      write_picture(
+          folder.stitch(item.slide_id),
+          draw_stitch(same_level ? level : read_level(*slide, row.parameters.vis_level), tiles));
+    }
+    // Last: where it is, the slide is done.
+    write_tiles(folder.tiles(item.slide_id), tiles, item.slide_id, folder.patches().string());
+  }
+  row.status = kProcessed;
+}
+
+bool is_tiled(const SlideItem& item,
+              const SlideFolder& folder,
+              const TileJob& job,
+              SlideOutcome& outcome) {
+  if (job.redo || !job.write_tiles || !fs::exists(folder.tiles(item.slide_id))) return false;
+  try {
+    outcome.tiles =
+        static_cast<std::int64_t>(read_tiles(folder.tiles(item.slide_id)).tiles.coords.rows());
+  } catch (const Error&) {
+    return false;  // damaged: it is made again
+  }
+  outcome.status = SlideStatus::kKept;
+  outcome.step = "tile";
+  return true;
+}
+
+}  // namespace
+
+std::vector<SlideOutcome> tile_slides(const std::vector<SlideItem>& slides,
+                                      const SlideFolder& folder,
+                                      const TileJob& job,
+                                      Progress& progress) {
+  job.tiles.validate();
+  job.parameters.segment.validate();
+  make_folder(folder.root);
+
+  ProcessList list;
+  std::map<std::string, std::size_t> listed;
+  if (!job.process_list.empty()) {
+    ProcessList given = read_process_list(job.process_list, job.parameters);
+    list.extra_columns = given.extra_columns;
+    for (auto& row : given.rows) {
+      listed[row.slide_id] = list.rows.size();
+      list.rows.push_back(std::move(row));
+    }
+  }
+  std::vector<std::size_t> row_of(slides.size());
+  for (std::size_t i = 0; i < slides.size(); ++i) {
+    const std::string name = slides[i].path.filename().string();
+    const auto found = listed.find(name);
+    if (found != listed.end()) {
+      row_of[i] = found->second;
+      continue;
+    }
+    row_of[i] = list.rows.size();
+    ProcessRow row;
+    row.slide_id = name;
+    row.parameters = job.parameters;
+    row.extra.resize(list.extra_columns.size());
+    list.rows.push_back(std::move(row));
+  }
+
+  std::vector<SlideOutcome> outcomes(slides.size());
+  std::mutex mutex;
+  progress.start(job.write_tiles ? "segmenting and tiling" : "segmenting", slides.size());
+  parallel_for(slides.size(), job.threads, [&](std::size_t i) {
+    const SlideItem& item = slides[i];
+    SlideOutcome outcome;
+    outcome.slide_id = item.slide_id;
+    ProcessRow row;
+    {
+      const std::lock_guard lock(mutex);
+      row = list.rows[row_of[i]];
+    }
+    try {
+      if (!item.problem.empty()) throw Error(ErrorKind::kData, item.problem);
+      if (is_tiled(item, folder, job, outcome)) {
+        row.status = kAlreadyExists;
+      } else {
+        tile_slide(item, folder, job, row, outcome);
+      }
+    } catch (const Error& error) {
+      outcome.status = SlideStatus::kFailed;
+      outcome.reason = error.what();
+      if (row.status == kToBeProcessed) row.status = "failed";
+    }
+    row.process = false;
+    const std::lock_guard lock(mutex);
+    list.rows[row_of[i]] = std::move(row);
+    write_process_list(folder.process_list(), list);
+    outcomes[i] = std::move(outcome);
+    progress.advance();
+  });
+  return outcomes;
+}
+
+}  // namespace med3d::pipeline
