@@ -25,6 +25,7 @@ find_package(CURL REQUIRED)                          # io (weights by HTTPS)
 # oneDNN (kernels); its own CMake package asks for OpenCL's headers, which we do not need.
 find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)         # kernels (oneDNN's threads)
 
 # Slides (wsi). Of OpenCV the two parts without image files: its codecs bring GDCM into the process,
 # which must not meet DCMTK there.
