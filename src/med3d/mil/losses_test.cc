@@ -1,0 +1,5 @@
+#include "med3d/mil/losses.h"
+
+#include <gtest/gtest.h>
+
+TEST(X, Y) {}
