@@ -71,7 +71,8 @@ struct Product {
   std::size_t m, n, k;
   int kind;
   bool accumulate;
-  auto key() const { return std::tie(m, n, k, kind, accumulate); }
+  Arithmetic arithmetic = Arithmetic::kF32;
+  auto key() const { return std::tie(m, n, k, kind, accumulate, arithmetic); }
   friend bool operator<(const Product& a, const Product& b) { return a.key() < b.key(); }
 };
 enum : int { kForwardHidden, kForwardGate, kBackwardHidden, kWeight0, kWeightGate };
@@ -81,7 +82,8 @@ enum : int { kForwardHidden, kForwardGate, kBackwardHidden, kWeight0, kWeightGat
 struct Clam::Impl {
   ClamOptions options;
   std::unique_ptr<Head> head;
-  Arithmetic arithmetic = Arithmetic::kF32;
+  Arithmetic arithmetic = Arithmetic::kF32;                      // of training
+  Arithmetic in_use = Arithmetic::kF32;                          // of the pass that runs
   std::size_t embed, hidden, attention, inputs, heads, classes;  // E, H, D, 2D or D, K, C
 
   // Where each part lies in the flat arrays. Both attention branches are one matrix (2D, H).
@@ -122,7 +124,12 @@ struct Clam::Impl {
   std::size_t size() const { return at_instances + instance_size() * instances(); }
   std::size_t instances() const { return options.has_instances() ? classes : 0; }
   std::size_t instance_size() const { return 2 * hidden + 2; }
-  bool half() const { return arithmetic == Arithmetic::kBf16; }
+  // Whether the pass that runs is in bf16: training may be, forward() never is.
+  bool half() const { return in_use == Arithmetic::kBf16; }
+  const Matmul& product(Product what) const {
+    what.arithmetic = in_use;
+    return products.at(what);
+  }
 
   void lay_out() {
     std::size_t end = 0;
@@ -204,7 +211,7 @@ struct Clam::Impl {
   }
 
   void round_weights() {
-    if (!half()) return;
+    if (arithmetic != Arithmetic::kBf16) return;
     w0_short.resize(hidden * embed);
     to_bf16({parameters.data() + at_w0, w0_short.size()}, w0_short.data());
     if (!options.has_attention()) return;
@@ -213,7 +220,8 @@ struct Clam::Impl {
   }
 
   // Builds what is missing; while tasks run, the map is only read.
-  void need(const Product& what) {
+  void need(Product what) {
+    what.arithmetic = in_use;
     if (products.contains(what)) return;
     MatmulShape shape;
     shape.m = what.m;
@@ -238,7 +246,7 @@ struct Clam::Impl {
       default:
         break;
     }
-    products.emplace(what, Matmul(shape, arithmetic));
+    products.emplace(what, Matmul(shape, in_use));
   }
 
   struct Bagged {
@@ -318,14 +326,14 @@ struct Clam::Impl {
     const Bagged& bag = pass.bag;
     const std::size_t first = block * kBlock;
     const std::size_t rows = bag.rows_of(block);
-    const Matmul& product = products.at({kBlock, hidden, embed, kForwardHidden, false});
+    const Matmul& multiply = product({kBlock, hidden, embed, kForwardHidden, false});
     const float* bias = parameters.data() + at_b0;
     const float* x = bag.view.data + first * embed;
     if (half()) {
       std::uint16_t* to = x_short.get(0) + first * embed;
       to_bf16({x, rows * embed}, to);
       std::fill(to + rows * embed, to + kBlock * embed, std::uint16_t{0});
-      product.run(to, w0_short.data(), z, bias);
+      multiply.run(to, w0_short.data(), z, bias);
       internal::drop_hidden(
           z, pass.h_short + first * hidden, kBlock * hidden, first * hidden, pass.hidden_dropout);
       return;
@@ -337,7 +345,7 @@ struct Clam::Impl {
       x = to;
     }
     float* out = pass.h + first * hidden;
-    product.run(x, parameters.data() + at_w0, out, bias);
+    multiply.run(x, parameters.data() + at_w0, out, bias);
     if (pass.hidden_dropout.threshold != 0) {
       internal::drop_hidden(out, out, kBlock * hidden, first * hidden, pass.hidden_dropout);
     }
@@ -393,11 +401,11 @@ struct Clam::Impl {
       if (!attends) return;
       const std::size_t first = block * kBlock;
       float* pre = pass.keep ? pass.gate + first * inputs : z + kBlock * hidden + attention;
-      const Matmul& product = products.at({kBlock, inputs, hidden, kForwardGate, false});
+      const Matmul& multiply = product({kBlock, inputs, hidden, kForwardGate, false});
       if (half()) {
-        product.run(pass.h_short + first * hidden, wab_short.data(), pre);
+        multiply.run(pass.h_short + first * hidden, wab_short.data(), pre);
       } else {
-        product.run(pass.h + first * hidden, parameters.data() + at_wab, pre);
+        multiply.run(pass.h + first * hidden, parameters.data() + at_wab, pre);
       }
       internal::gate(
           net, pre, bag.rows_of(block), first, pass.score + first, bag.padded, z + kBlock * hidden);
@@ -601,6 +609,7 @@ struct Clam::Impl {
                          std::uint64_t dropout_seed,
                          bool update) {
     const ThreadScope scope(options.threads);
+    in_use = arithmetic;
     const Pass pass = run_forward(view, dropout_seed);
     BagOutput out = output(pass);
     std::vector<float> d_logits;
@@ -681,7 +690,7 @@ struct Clam::Impl {
             score_sum[k] += slope[at];
           }
         }
-        const Matmul& product = products.at({kBlock, hidden, inputs, kBackwardHidden, false});
+        const Matmul& multiply = product({kBlock, hidden, inputs, kBackwardHidden, false});
         if (half()) {
           std::uint16_t* to = d_ab_short + first * inputs;
           internal::gate_backward(net,
@@ -694,13 +703,13 @@ struct Clam::Impl {
                                   bias_sum,
                                   scratch);
           std::fill(to + rows * inputs, to + kBlock * inputs, std::uint16_t{0});
-          product.run(to, wab_short.data(), d);
+          multiply.run(to, wab_short.data(), d);
         } else {
           float* to = d_ab + first * inputs;
           internal::gate_backward(
               net, to, rows, slope + first, bag.padded, to, weight_sum, bias_sum, scratch);
           std::fill(to + rows * inputs, to + kBlock * inputs, 0.0F);
-          product.run(to, parameters.data() + at_wab, d);
+          multiply.run(to, parameters.data() + at_wab, d);
         }
       } else {
         std::fill(d, d + kBlock * hidden, 0.0F);
@@ -745,16 +754,16 @@ struct Clam::Impl {
         float* to = g + at_w0 + first * embed;
         bool more = false;
         for (const auto& [at, length] : pieces) {
-          const Matmul& product = products.at({rows, embed, length, kWeight0, more});
+          const Matmul& multiply = product({rows, embed, length, kWeight0, more});
           if (half()) {
-            product.run(d_h_short + at * hidden + first, x_short.get(0) + at * embed, to);
+            multiply.run(d_h_short + at * hidden + first, x_short.get(0) + at * embed, to);
           } else {
-            product.run(d_h + at * hidden + first, view.data + at * embed, to);
+            multiply.run(d_h + at * hidden + first, view.data + at * embed, to);
           }
           more = true;
         }
         if (has_tail) {
-          products.at({rows, embed, kBlock, kWeight0, more})
+          product({rows, embed, kBlock, kWeight0, more})
               .run(d_h + bag.full * hidden + first, tail.get(0), to);
         }
         if (update) {
@@ -767,16 +776,16 @@ struct Clam::Impl {
         float* to = g + at_wab + first * hidden;
         bool more = false;
         for (const auto& [at, length] : pieces) {
-          const Matmul& product = products.at({rows, hidden, length, kWeightGate, more});
+          const Matmul& multiply = product({rows, hidden, length, kWeightGate, more});
           if (half()) {
-            product.run(d_ab_short + at * inputs + first, pass.h_short + at * hidden, to);
+            multiply.run(d_ab_short + at * inputs + first, pass.h_short + at * hidden, to);
           } else {
-            product.run(d_ab + at * inputs + first, pass.h + at * hidden, to);
+            multiply.run(d_ab + at * inputs + first, pass.h + at * hidden, to);
           }
           more = true;
         }
         if (has_tail) {
-          products.at({rows, hidden, kBlock, kWeightGate, more})
+          product({rows, hidden, kBlock, kWeightGate, more})
               .run(d_ab + bag.full * inputs + first, pass.h + bag.full * hidden, to);
         }
         if (update) {
@@ -866,6 +875,7 @@ void Clam::set_parameters(std::span<const float> values) {
 
 BagOutput Clam::forward(const BagView& bag, const Target* target) {
   const ThreadScope scope(impl_->options.threads);
+  impl_->in_use = Arithmetic::kF32;
   const Impl::Pass pass = impl_->run_forward(bag, std::nullopt);
   BagOutput out = impl_->output(pass);
   std::vector<float> unused;
