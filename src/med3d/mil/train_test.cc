@@ -141,8 +141,9 @@ TEST(TrainClam, RefusesAStateOfAnotherTraining) {
   EXPECT_NO_THROW(parse_training_state(file, options, cohort.task, "state"));
 }
 
-// A learning rate at which the loss soon grows: the last epochs are none of the best, and epochs up to
-// stop_epoch are done all the same. Should the weights leave the reals, that is said with the epoch.
+// A learning rate at which the loss soon grows: the last epochs are none of the best, and epochs up
+// to stop_epoch are done all the same. Should the weights leave the reals, that is said with the
+// epoch.
 TEST(TrainClam, StopsEarlyButNotBeforeTheStopEpoch) {
   const Cohort cohort;
   ClamOptions options = small();
