@@ -53,7 +53,7 @@ class MemoryBags : public BagSource {
 // found then. Where its f32 rows lie in the file as they lie in memory (a stored .pt, .npy and
 // .safetensors, and many others), later reads map the file at that place: nothing is copied, and
 // the pages belong to the system's cache. Other files are read anew each time. Memory: the bags
-// that are in use, and 24 bytes a file.
+// that are in use, and a few words a file.
 //
 // Files must stay as they are during a training; one whose size or time changed is read anew, one
 // that is cut short while it is mapped ends the process (SIGBUS), as with every mapping.

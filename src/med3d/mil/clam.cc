@@ -363,12 +363,6 @@ struct Clam::Impl {
       internal::add_scaled(weight, pass.h + row * hidden, sum, hidden);
     }
   }
-  std::vector<float> row_of(const Pass& pass, std::size_t row) const {
-    std::vector<float> out(hidden, 0.0F);
-    add(pass, row, 1.0F, out.data());
-    return out;
-  }
-
   Pass run_forward(const BagView& view, std::optional<std::uint64_t> dropout_seed) {
     Pass pass;
     pass.bag = begin(view, dropout_seed.has_value());
@@ -470,9 +464,11 @@ struct Clam::Impl {
     pass.pooled.assign(heads * hidden, 0.0F);
     if (options.model_type == ModelType::kMax) {
       argmax.assign(hidden, 0);
-      pass.pooled = row_of(pass, 0);
+      add(pass, 0, 1.0F, pass.pooled.data());
+      std::vector<float> values(hidden);
       for (std::size_t row = 1; row < bag.rows; ++row) {
-        const std::vector<float> values = row_of(pass, row);
+        std::fill(values.begin(), values.end(), 0.0F);
+        add(pass, row, 1.0F, values.data());
         for (std::size_t j = 0; j < hidden; ++j) {
           if (values[j] > pass.pooled[j]) {
             pass.pooled[j] = values[j];

@@ -68,7 +68,8 @@ struct ClamOptions {
   ModelType model_type = ModelType::kClamSb;
   ModelSize model_size = ModelSize::kSmall;
   bool gated = true;
-  double drop_out = 0.25;     // of h and, where above 0, of both attention branches
+  // Of h. Where it is above 0, both attention branches drop a quarter, as CLAM's do whatever it is.
+  double drop_out = 0.25;
   std::size_t n_classes = 2;  // or time intervals for nll_surv; at least 2
   std::size_t embed_dim = 1024;
   // Widths of h and of the attention; 0 = 512, and 256 or 384 by model_size. CLAM has no others.
