@@ -44,7 +44,9 @@ MED3D_INLINE std::uint32_t hash(std::uint32_t key, std::uint32_t index) {
 MED3D_INLINE float exp_of_negative(float x) {
   constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds to a whole number
   const float bounded = x < -87.0F ? -87.0F : x;
-  const float n = (bounded * 1.44269504F + kRound) - kRound;
+  // NaN has no whole number: it takes that of -87, and stays NaN through r.
+  const float whole = x > -87.0F ? x : -87.0F;
+  const float n = (whole * 1.44269504F + kRound) - kRound;
   const float r = (bounded - n * 0.693359375F) + n * 2.12194440e-4F;
   float poly = 1.9875691500e-4F;
   poly = poly * r + 1.3981999507e-3F;
