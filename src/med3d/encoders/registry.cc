@@ -8,13 +8,19 @@
 
 namespace med3d {
 
+extern const EncoderSpec conch_encoder;               // conch.cc
 extern const EncoderSpec resnet50_encoder;            // resnet50.cc
 extern const EncoderSpec resnet50_untrained_encoder;  // resnet50.cc
+extern const EncoderSpec uni_encoder;                 // uni.cc
+extern const EncoderSpec vit_l16_untrained_encoder;   // uni.cc
 
 std::span<const EncoderSpec* const> encoders() {
-  static constexpr std::array<const EncoderSpec*, 2> kEncoders = {
+  static constexpr std::array<const EncoderSpec*, 5> kEncoders = {
       &resnet50_encoder,
       &resnet50_untrained_encoder,
+      &uni_encoder,
+      &vit_l16_untrained_encoder,
+      &conch_encoder,
   };
   return kEncoders;
 }

@@ -130,8 +130,7 @@ ConvNet assemble(Parameters net_parameters,
                  const ConvNetOptions& options,
                  Resnet50End end,
                  std::int64_t input_px) {
-  ConvNet net(3, {input_px, input_px}, options);
-  net.set_normalization(kMean, kStddev);
+  ConvNet net = ConvNet::for_rgb8({input_px, input_px}, kMean, kStddev, options);
   const auto folded = [](Layer& one) {
     fold(one.norm, one.convolution);
     return std::move(one.convolution);

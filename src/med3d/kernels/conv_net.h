@@ -1,7 +1,7 @@
 // Convolutional nets for inference: layers are named once, then built into kernels that share one
 // piece of memory.
 //
-//   ConvNet net(3, {224, 224}, options);
+//   ConvNet net = ConvNet::for_rgb8({224, 224}, mean, stddev, options);
 //   auto x = net.convolution(ConvNet::kInput, stem);
 //   x = net.max_pool(x, Window::same(2, 3, 2, 1));
 //   ...
@@ -83,6 +83,20 @@ class ConvNet {
   // extent     of the input: (height, width) or (depth, height, width)
   // Throws Error(kUsage) for other numbers of axes and sizes below 1.
   ConvNet(std::int64_t channels, std::vector<std::int64_t> extent, const ConvNetOptions& options);
+
+  // A net on 8-bit RGB, whose input is (p / 255 - mean) / stddev of each channel, as torchvision's
+  // ToTensor and Normalize round it in f32. In bf16 that input would lose up to half a grey level:
+  // the first convolutions take p - round(255 mean) instead, which bf16 holds exactly, with the
+  // rest of the normalisation in their weights; a fourth channel of ones carries what is left of
+  // the mean, so that padding stays zero after normalisation. Only convolutions may then read the
+  // input.
+  //
+  // extent   (height, width)
+  static ConvNet for_rgb8(std::vector<std::int64_t> extent,
+                          const std::array<float, 3>& mean,
+                          const std::array<float, 3>& stddev,
+                          const ConvNetOptions& options);
+
   ~ConvNet();
   ConvNet(ConvNet&&) noexcept;
   ConvNet& operator=(ConvNet&&) noexcept;
@@ -109,16 +123,15 @@ class ConvNet {
   std::size_t output_size() const;
   std::vector<std::int64_t> output_shape() const;  // (channels,) or (channels, extent...)
 
-  // Mean and standard deviation of each channel for run_rgb8.
-  void set_normalization(const std::array<float, 3>& mean, const std::array<float, 3>& stddev);
-
-  // pixels   (n, height, width, 3) of a net with two axes and three channels; each becomes
-  //          (p / 255 - mean) / stddev, as torchvision's ToTensor and Normalize round it
+  // Of a net made by for_rgb8.
+  //
+  // pixels   (n, height, width, 3)
   // output   (n, output_size()), channels first
   void run_rgb8(std::span<const std::uint8_t> pixels, std::span<float> output);
 
   // samples  (n, channels, extent...)
   // output   (n, output_size())
+  // Not for a bf16 net made by for_rgb8.
   void run(std::span<const float> samples, std::span<float> output);
 
   // Multiplications and additions of the convolutions for one sample, padding counted as if it were

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <functional>
@@ -359,14 +360,71 @@ TEST(ConvNet, NormalisesPixelsBeforePadding) {
   std::fill(sum.weight.begin() + 9, sum.weight.begin() + 18, 10.0F);
   std::fill(sum.weight.begin() + 18, sum.weight.end(), 100.0F);
   sum.bias = {0.0F};
-  ConvNet net(3, {1, 1}, {});
+  ConvNet net =
+      ConvNet::for_rgb8({1, 1}, {0.5F, 0.25F, 0.2F}, {0.5F, 0.25F, 0.1F}, {Arithmetic::kF32, 1, 1});
   net.build(net.convolution(ConvNet::kInput, sum));
   std::vector<float> result(1);
-  const std::vector<std::uint8_t> pixel = {255, 0, 51};
-  expect_error(ErrorKind::kUsage, "normalization", [&] { net.run_rgb8(pixel, result); });
-  net.set_normalization({0.5F, 0.25F, 0.2F}, {0.5F, 0.25F, 0.1F});
-  net.run_rgb8(pixel, result);
+  net.run_rgb8(std::vector<std::uint8_t>{255, 0, 51}, result);
   EXPECT_NEAR(result[0], 1.0 - 10.0 + 0.0, 1e-5);
+}
+
+// In bf16 the first convolution sees whole numbers and a channel of ones. Weights that bf16 holds
+// exactly but for the division leave 2^-9 relative of each product; a normalisation that is wrong
+// by the rest of the mean, or at the border, would be off by 1e-2 of a pixel or more.
+TEST(ConvNet, Bf16PixelsLoseNothingBeforeTheFirstLayer) {
+  if (!native_bf16()) GTEST_SKIP() << "this processor has no bf16 of its own";
+  constexpr std::array<float, 3> kMean = {0.485F, 0.456F, 0.406F};
+  constexpr std::array<float, 3> kStddev = {0.229F, 0.224F, 0.225F};
+  const Convolution layer = random_convolution("first", 3, 16, Window::same(2, 7, 2, 3), false, 60);
+  std::vector<std::uint8_t> pixels(13 * 10 * 3);
+  for (std::size_t i = 0; i < pixels.size(); ++i) {
+    pixels[i] = static_cast<std::uint8_t>(i * 71 % 256);
+  }
+  std::vector<std::vector<float>> results;
+  for (const auto arithmetic : {Arithmetic::kF32, Arithmetic::kBf16}) {
+    ConvNet net = ConvNet::for_rgb8({13, 10}, kMean, kStddev, {arithmetic, 1, 1});
+    net.build(net.convolution(ConvNet::kInput, layer));
+    results.emplace_back(net.output_size());
+    net.run_rgb8(pixels, results.back());
+  }
+  EXPECT_LT(relative_error(results[1], {results[0].begin(), results[0].end()}), 5e-3);
+
+  ConvNet net = ConvNet::for_rgb8({13, 10}, kMean, kStddev, {Arithmetic::kBf16, 1, 1});
+  const auto pooled = net.max_pool(ConvNet::kInput, Window::same(2, 2, 2));
+  expect_error(
+      ErrorKind::kUsage, "only convolutions may read the pixels", [&] { net.build(pooled); });
+}
+
+// 64 weights of 1.003 on ones, less 64: 0.192. Each alone would become 1 in bf16 and leave nothing;
+// with their sum kept, what is lost is half the spacing 2^-7 of one weight.
+TEST(ConvNet, Bf16WeightsKeepTheirSum) {
+  if (!native_bf16()) GTEST_SKIP() << "this processor has no bf16 of its own";
+  Convolution layer;
+  layer.name = "sum";
+  layer.out_channels = 16;
+  layer.window = Window::same(2, 1);
+  layer.weight.assign(16 * 64, 1.003F);
+  layer.bias.assign(16, -64.0F);
+  ConvNet net(64, {2, 2}, {Arithmetic::kBf16, 1, 1});
+  net.build(net.global_mean(net.convolution(ConvNet::kInput, layer)));
+  for (const float value : outputs(net, std::vector<float>(64 * 4, 1.0F))) {
+    EXPECT_NEAR(value, 0.192F, 0.005F);
+  }
+}
+
+TEST(ConvNet, RefusesInputOfAnotherKind) {
+  ConvNet plain(3, {2, 2}, {});
+  plain.build(plain.global_mean(ConvNet::kInput));
+  std::vector<float> result(3);
+  expect_error(ErrorKind::kUsage, "not made by for_rgb8()", [&] {
+    plain.run_rgb8(std::vector<std::uint8_t>(12), result);
+  });
+  expect_error(ErrorKind::kUsage, "standard deviation 0", [] {
+    ConvNet::for_rgb8({2, 2}, {0.5F, 0.5F, 0.5F}, {1.0F, 1.0F, 0.0F}, {});
+  });
+  expect_error(ErrorKind::kUsage, "two axes", [] {
+    ConvNet::for_rgb8({2, 2, 2}, {0.5F, 0.5F, 0.5F}, {1.0F, 1.0F, 1.0F}, {});
+  });
 }
 
 // gamma 3, variance 4 - 1e-5 + 1e-5: scale 1.5; weight 2 -> 3; bias (1 - 5) 1.5 + 0.25 = -5.75
