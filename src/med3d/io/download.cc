@@ -87,8 +87,8 @@ struct Address {
     return scheme == other.scheme && host == other.host && port == other.port;
   }
   std::string shown() const {
-    const bool standard =
-        port.empty() || (scheme == "https" && port == "443") || (scheme == "http" && port == "80");
+    const bool standard = port.empty() || port == "0" || (scheme == "https" && port == "443") ||
+                          (scheme == "http" && port == "80");
     return fmt::format("{}://{}{}{}", scheme, host, standard ? "" : ":" + port, path);
   }
 };
@@ -855,7 +855,10 @@ Download download(const std::string& url,
       if (!pieces) throw Error(ErrorKind::kData, retry.reason);
     }
     if (result.tries >= options.tries) {
-      std::string message = fmt::format("{} ({} tries)", retry.reason, result.tries);
+      std::string message =
+          fmt::format("{} ({})",
+                      retry.reason,
+                      result.tries == 1 ? "1 try" : fmt::format("{} tries", result.tries));
       if (part.size() > 0) {
         message +=
             fmt::format("; {} bytes are kept, the next call goes on from there", part.size());

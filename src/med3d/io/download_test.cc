@@ -451,6 +451,7 @@ TEST(DownloadAddress, IsShownWithoutItsSecrets) {
   EXPECT_EQ(shown_address("https://me:word@Example.org:443/a/w.pth?Signature=abc#x"),
             "https://example.org/a/w.pth");
   EXPECT_EQ(shown_address("https://example.org:8443/w"), "https://example.org:8443/w");
+  EXPECT_EQ(shown_address("file:///etc/passwd"), "file:///etc/passwd");
   EXPECT_EQ(shown_address("https://"), "an unreadable address");
 }
 
