@@ -2,8 +2,9 @@
 """Vision transformers in plain PyTorch, for src/med3d/encoders/internal/vit_test.cc.
 
     /usr/bin/python3 tests/reference/vit_reference.py            print the expectations of the test
-    /usr/bin/python3 tests/reference/vit_reference.py uni FOLDER  seeded full-size UNI: weights.pth,
-                                                                  tiles.npy, embeddings.npy
+    /usr/bin/python3 tests/reference/vit_reference.py uni FOLDER  seeded nets of full size:
+    /usr/bin/python3 tests/reference/vit_reference.py conch FOLDER  weights.pth, tiles.npy and
+                                                                  embeddings.npy
 
 Written from the papers and from the names of timm's and open_clip's tensors; uses torch functions
 only. Run with torch 1.13.1, numpy 1.24.2. Small weights come from a formula that the test computes
@@ -134,6 +135,11 @@ SMALL_POOLED = dict(IMAGENET, input_px=32, patch_px=8, position_px=64, width=48,
 UNI = dict(IMAGENET, input_px=224, patch_px=16, position_px=224, width=1024, depth=24, heads=16,
            mlp_width=4096, layer_scale=True, pool_width=0, trunk="", pool="")
 
+CONCH = dict(mean=(0.48145466, 0.4578275, 0.40821073), stddev=(0.26862954, 0.26130258, 0.27577711),
+             input_px=224, patch_px=16, position_px=448, width=768, depth=12, heads=12,
+             mlp_width=3072, layer_scale=False, pool_width=512, pool_heads=8,
+             trunk="visual.trunk.", pool="visual.")
+
 
 def print_expectations():
     for name, net in (("kSmall", SMALL), ("kSmallPooled", SMALL_POOLED)):
@@ -148,16 +154,16 @@ def print_expectations():
             print(name, ", ".join(f"{float(v):.7f}" for v in values))
 
 
-def write_uni(folder):
+def write_full(net, folder):
     torch.manual_seed(1)
     weights = {}
-    for name, shape in shapes(UNI).items():
+    for name, shape in shapes(net).items():
         w = torch.randn(shape)
         if name.endswith(".gamma"):
             w = 0.3 + 0.1 * w
         elif len(shape) == 1:
             w = 1 + 0.2 * w if name.endswith(".weight") else 0.1 * w
-        elif name in ("cls_token", "pos_embed"):
+        elif name.endswith(("cls_token", "pos_embed", "query")):
             w = 0.2 * w
         else:
             w = w / float(np.prod(shape[1:])) ** 0.5
@@ -170,12 +176,12 @@ def write_uni(folder):
     tiles = tiles.clamp(0, 255).byte().numpy()
     np.save(folder + "/tiles.npy", tiles)
     with torch.no_grad():
-        np.save(folder + "/embeddings.npy", encode(UNI, weights, tiles).numpy())
+        np.save(folder + "/embeddings.npy", encode(net, weights, tiles).numpy())
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3 and sys.argv[1] == "uni":
-        write_uni(sys.argv[2])
+    if len(sys.argv) == 3 and sys.argv[1] in ("uni", "conch"):
+        write_full({"uni": UNI, "conch": CONCH}[sys.argv[1]], sys.argv[2])
     elif len(sys.argv) == 1:
         print_expectations()
     else:

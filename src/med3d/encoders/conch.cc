@@ -7,6 +7,9 @@
 //
 // The weights hold positions of 448 px (28 x 28 + 1). CLAM feeds 224 px all the same, and timm then
 // resamples the positions to 14 x 14 (bicubic, antialiased): so do we.
+//
+// Against PyTorch with seeded weights: f32 within 5.5e-7 of an embedding's length; bf16 5.4e-3,
+// cosine 0.99998 (tests/reference/vit_reference.py conch).
 #include "med3d/encoders/internal/vit.h"
 #include "med3d/encoders/weights.h"
 

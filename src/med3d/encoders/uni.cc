@@ -3,6 +3,9 @@
 // Tensors as timm's vit_large_patch16_224 with init_values and num_classes = 0 names them: what
 // CLAM's uni_v1 loads, with every tensor required. The embedding is the class token after the last
 // layer norm.
+//
+// Against PyTorch with seeded weights: f32 within 1.1e-6 of an embedding's length; bf16 5.1e-3,
+// cosine 0.99998 (tests/reference/vit_reference.py uni).
 #include "med3d/encoders/internal/vit.h"
 #include "med3d/encoders/weights.h"
 
