@@ -22,6 +22,10 @@ extern const Command limits_command;
 extern const Command predict_command;
 extern const Command report_render_command;
 extern const Command run_command;
+extern const Command weights_convert_command;
+extern const Command weights_fetch_command;
+extern const Command weights_list_command;
+extern const Command weights_verify_command;
 
 namespace {
 
@@ -32,6 +36,10 @@ constexpr std::array kCommands = {
     &cohort_synth_command,
     &config_show_command,
     &report_render_command,
+    &weights_list_command,
+    &weights_fetch_command,
+    &weights_convert_command,
+    &weights_verify_command,
     &doctor_command,
     &limits_command,
     &help_command,

@@ -48,6 +48,8 @@ std::unique_ptr<Encoder> load_conch(const std::filesystem::path& weights,
   return make_vit(options(conch_encoder), read_weights(weights), conch_encoder.name, run);
 }
 
+std::vector<TensorShape> tensors() { return vit_tensors(options(conch_encoder)); }
+
 }  // namespace
 
 const EncoderSpec conch_encoder = {
@@ -62,6 +64,7 @@ const EncoderSpec conch_encoder = {
     .mean = {0.48145466F, 0.4578275F, 0.40821073F},
     .stddev = {0.26862954F, 0.26130258F, 0.27577711F},
     .trained = true,
-    .load = load_conch};
+    .load = load_conch,
+    .tensors = tensors};
 
 }  // namespace med3d

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace med3d {
 
@@ -55,6 +56,12 @@ class Encoder {
   virtual void encode(std::span<const std::uint8_t> rgb, std::span<float> embeddings) = 0;
 };
 
+// A tensor that a weights file must hold.
+struct TensorShape {
+  std::string name;
+  std::vector<std::uint64_t> shape;
+};
+
 struct EncoderSpec {
   std::string_view name;       // "resnet50", also the --encoder value
   std::string_view modality;   // "wsi", "ct", "mri"
@@ -69,6 +76,8 @@ struct EncoderSpec {
   // Throws Error(kData) naming up to five tensors that are missing, unknown or of another shape.
   std::unique_ptr<Encoder> (*load)(const std::filesystem::path& weights,
                                    const EncoderOptions& options);
+  // What `load` takes from a weights file; no function where it takes none.
+  std::vector<TensorShape> (*tensors)() = nullptr;
 };
 
 // Every encoder, in the order of help texts.

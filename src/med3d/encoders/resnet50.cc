@@ -109,6 +109,15 @@ Parameters trained(const std::filesystem::path& path) {
   return result;
 }
 
+std::vector<TensorShape> tensors() {
+  std::vector<TensorShape> all;
+  parameters([&](const std::string& name, auto shape) {
+    all.push_back({name, shape});
+    return std::vector<float>();
+  });
+  return all;
+}
+
 Parameters untrained(std::uint64_t seed) {
   return parameters([&](const std::string& name, std::initializer_list<std::uint64_t> shape) {
     std::uint64_t size = 1;
@@ -255,6 +264,7 @@ const EncoderSpec resnet50_encoder = {
     kStddev,
     true,
     load,
+    tensors,
 };
 
 const EncoderSpec resnet50_untrained_encoder = {
@@ -269,6 +279,7 @@ const EncoderSpec resnet50_untrained_encoder = {
     kStddev,
     false,
     make_untrained,
+    nullptr,
 };
 
 }  // namespace med3d

@@ -28,6 +28,8 @@ std::unique_ptr<Encoder> load_uni(const std::filesystem::path& weights, const En
   return make_vit(options(), read_weights(weights), uni_encoder.name, run);
 }
 
+std::vector<TensorShape> tensors() { return vit_tensors(options()); }
+
 std::unique_ptr<Encoder> load_untrained(const std::filesystem::path&, const EncoderOptions& run) {
   return make_vit(
       options(), untrained_vit_weights(options(), run.seed), vit_l16_untrained_encoder.name, run);
@@ -47,7 +49,8 @@ const EncoderSpec uni_encoder = {
     .mean = {0.485F, 0.456F, 0.406F},
     .stddev = {0.229F, 0.224F, 0.225F},
     .trained = true,
-    .load = load_uni};
+    .load = load_uni,
+    .tensors = tensors};
 
 const EncoderSpec vit_l16_untrained_encoder = {
     .name = "vit-l16-untrained",
@@ -59,6 +62,7 @@ const EncoderSpec vit_l16_untrained_encoder = {
     .mean = {0.485F, 0.456F, 0.406F},
     .stddev = {0.229F, 0.224F, 0.225F},
     .trained = false,
-    .load = load_untrained};
+    .load = load_untrained,
+    .tensors = nullptr};
 
 }  // namespace med3d

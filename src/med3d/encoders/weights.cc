@@ -14,6 +14,7 @@
 #include "med3d/io/formats/pickle.h"
 #include "med3d/io/formats/safetensors.h"
 #include "med3d/io/formats/torch_file.h"
+#include "med3d/io/formats/zip.h"
 
 namespace med3d {
 
@@ -27,6 +28,11 @@ bool looks_like_safetensors(std::string_view bytes) {
   return bytes.size() > 8 && bytes[8] == '{' && bytes.substr(0, 2) != "PK";
 }
 
+std::string container_of(std::string_view bytes) {
+  if (looks_like_safetensors(bytes)) return "safetensors";
+  return ZipArchive::detect(bytes) ? "torch zip" : "torch legacy";
+}
+
 }  // namespace
 
 Weights read_weights(const std::filesystem::path& path) {
@@ -37,6 +43,8 @@ Weights read_weights(const std::filesystem::path& path) {
   weights.source = path.string();
   std::string bytes = read_file(path, limits().weights_bytes);
   weights.sha256 = sha256_hex(bytes);
+  weights.bytes = bytes.size();
+  weights.container = container_of(bytes);
   std::vector<NamedArray> arrays;
   if (looks_like_safetensors(bytes)) {
     arrays = parse_safetensors(bytes, weights.source).tensors;

@@ -17,6 +17,8 @@ struct Weights {
   std::map<std::string, Array> tensors;  // names without DataParallel's "module" parts
   std::string source;                    // the file's path, for messages
   std::string sha256;                    // of the file as it was read
+  std::string container;                 // "safetensors", "torch zip" or "torch legacy"
+  std::uint64_t bytes = 0;               // of the file
 };
 
 // Reads .safetensors, or torch's .pth, .pt and .bin in both containers; which of the two a file is

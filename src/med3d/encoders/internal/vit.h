@@ -68,6 +68,9 @@ std::unique_ptr<Encoder> make_vit(const VitOptions& options,
                                   std::string_view name,
                                   const EncoderOptions& run);
 
+// Names and shapes of all tensors that the net asks for.
+std::vector<TensorShape> vit_tensors(const VitOptions& options);
+
 // Weights for trials: uniform numbers of standard deviation 0.02 from the seed, norms 1, LayerScale
 // 0.1.
 Weights untrained_vit_weights(const VitOptions& options, std::uint64_t seed);
