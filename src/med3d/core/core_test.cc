@@ -16,6 +16,7 @@
 #include "med3d/core/limits.h"
 #include "med3d/core/matrix.h"
 #include "med3d/core/parallel.h"
+#include "med3d/core/progress.h"
 #include "med3d/core/random.h"
 #include "med3d/core/text.h"
 
@@ -29,6 +30,22 @@ fs::path scratch(const std::string& name) {
   fs::remove_all(folder);
   fs::create_directories(folder);
   return folder;
+}
+
+TEST(ConsoleProgress, DoesNotCallAStepDoneThatAnErrorEnded) {
+  testing::internal::CaptureStderr();
+  try {
+    const auto progress = make_console_progress();
+    progress->start("reading", 0);
+    throw Error(ErrorKind::kIo, "a full disk");
+  } catch (const Error&) {
+  }
+  {
+    const auto progress = make_console_progress();
+    progress->start("writing", 0);
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "reading: stopped after 0s\nwriting: done in 0s\n");
 }
 
 TEST(Sha256, MatchesTheStandardsVectors) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 
 #include <fmt/format.h>
 
@@ -34,7 +35,11 @@ class ConsoleProgress final : public Progress {
     terminal_ = ::isatty(STDERR_FILENO) == 1 && term != nullptr && std::string_view(term) != "dumb";
     interval_ = terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(10);
   }
-  ~ConsoleProgress() override { ConsoleProgress::finish(); }
+  // An exception that passes by has ended the step too early.
+  ~ConsoleProgress() override {
+    const std::lock_guard lock(mutex_);
+    end_step(std::uncaught_exceptions() > exceptions_ ? "stopped after" : "done in");
+  }
 
   void start(std::string_view step, std::size_t total) override {
     const std::lock_guard lock(mutex_);
@@ -96,15 +101,16 @@ class ConsoleProgress final : public Progress {
     }
   }
 
-  void end_step() {
+  void end_step(std::string_view how = "done in") {
     if (step_.empty()) return;
     const double seconds = std::chrono::duration<double>(Clock::now() - began_).count();
     clear();
-    if (!quiet_) fmt::print(stderr, "{}: done in {}\n", step_, duration(seconds));
+    if (!quiet_) fmt::print(stderr, "{}: {} {}\n", step_, how, duration(seconds));
     step_.clear();
   }
 
   std::mutex mutex_;
+  int exceptions_ = std::uncaught_exceptions();
   bool quiet_;
   bool terminal_ = false;
   Clock::duration interval_{};
