@@ -22,6 +22,10 @@ extern const Command limits_command;
 extern const Command predict_command;
 extern const Command report_render_command;
 extern const Command run_command;
+extern const Command slide_evaluate_command;
+extern const Command slide_heatmap_command;
+extern const Command slide_splits_command;
+extern const Command slide_train_command;
 
 namespace {
 
@@ -30,6 +34,10 @@ constexpr std::array kCommands = {
     &predict_command,
     &cohort_check_command,
     &cohort_synth_command,
+    &slide_splits_command,
+    &slide_train_command,
+    &slide_evaluate_command,
+    &slide_heatmap_command,
     &config_show_command,
     &report_render_command,
     &doctor_command,
