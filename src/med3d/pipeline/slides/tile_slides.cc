@@ -32,7 +32,7 @@ void write_picture(const fs::path& path, const RgbImage& image) {
 std::string attempts_text(const Tissue& tissue) {
   std::vector<std::string> parts;
   for (const auto& attempt : tissue.attempts) {
-    parts.push_back(fmt::format("a_t {}{}", attempt.a_t, attempt.use_otsu ? " with Otsu" : ""));
+    parts.push_back(fmt::format("a_t {:g}{}", attempt.a_t, attempt.use_otsu ? " with Otsu" : ""));
   }
   return join(parts, ", ");
 }
@@ -67,9 +67,10 @@ void tile_slide(const SlideItem& item,
     row.status = kFailedSegmentation;
     throw Error(ErrorKind::kData, tissue.problem);
   }
-  if (tissue.attempts.size() > 1) {
-    outcome.warnings.push_back(
-        fmt::format("no tissue at first: looked again with {}", attempts_text(tissue)));
+  if (tissue.attempts.size() > 1 && !tissue.empty()) {
+    outcome.warnings.push_back(fmt::format("tissue was found at the last of {} looks: {}",
+                                           tissue.attempts.size(),
+                                           attempts_text(tissue)));
   }
   const bool same_level = row.parameters.vis_level == row.parameters.segment.seg_level;
   if (job.contours) write_tissue_geojson(folder.contours(item.slide_id), tissue);
@@ -88,10 +89,12 @@ void tile_slide(const SlideItem& item,
   if (job.write_tiles) {
     outcome.step = "tile";
     TileOptions options = job.tiles;
-    options.slide_mpp = verdict.mpp;
+    // Only a scale that was judged: one that the slide states and nobody believes is none.
+    SlideInfo judged = info;
+    judged.mpp_x = judged.mpp_y = options.slide_mpp = verdict.mpp;
     options.use_padding = row.parameters.use_padding;
     options.contour_fn = row.parameters.contour_fn;
-    const Tiles tiles = make_tiles(info, tissue, options);
+    const Tiles tiles = make_tiles(judged, tissue, options);
     outcome.tiles = static_cast<std::int64_t>(tiles.coords.rows());
     if (tiles.dropped_single > 0) {
       outcome.warnings.push_back(fmt::format(
