@@ -9,6 +9,7 @@
 #include "med3d/core/case_id.h"
 #include "med3d/core/hash.h"
 #include "med3d/core/text.h"
+#include "med3d/pipeline/slides/attention.h"
 #include "med3d/pipeline/slides/torchscript_encoder.h"
 #include "med3d/wsi/mpp.h"
 #include "med3d/wsi/process_list.h"
@@ -241,6 +242,7 @@ void declare_pooling(Schema& schema) {
                 "from slides to the patient's vector; top-slide needs a model",
                 {"mean", "max", "top-slide"},
                 "mean");
+  schema.path("model", "CLAM checkpoint (.pt), for the pools that need a model");
   schema.path("slide-table",
               "table of columns slide_id and case_id; default: the case is read from the slide's "
               "name");
@@ -346,9 +348,13 @@ pipeline::AggregateJob read_aggregate_job(const Options& options) {
   const bool by_attention = job.slide_pool == pipeline::SlidePool::kAttention ||
                             job.slide_pool == pipeline::SlidePool::kEmbedding;
   if (by_attention || job.patient_pool == pipeline::PatientPool::kTopSlide) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("--{}: pooling by attention needs a model that was trained",
-                            by_attention ? "slide-pool" : "patient-pool"));
+    if (!options.given("model")) {
+      throw CommandError(ErrorKind::kUsage,
+                         fmt::format("--{}: pooling by attention needs a model that was trained",
+                                     by_attention ? "slide-pool" : "patient-pool"),
+                         "name its checkpoint with --model; `med3d slide train` makes them");
+    }
+    job.attend = pipeline::attend_with(options.path("model"));
   }
   return job;
 }
