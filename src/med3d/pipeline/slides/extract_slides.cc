@@ -498,6 +498,10 @@ class Extraction {
     if (job_.write_h5) write_clam_features(folder_.features_h5(id), rows, coords);
     if (job_.write_pt) write_torch_rows(folder_.features_pt(id), rows);
 
+    if (const auto bad = outcome.dropped.find("unreadable"); bad != outcome.dropped.end()) {
+      work.warnings.push_back(fmt::format(
+          "{} of {} tiles could not be read and are left out", bad->second, outcome.tiles));
+    }
     outcome.warnings.insert(outcome.warnings.end(), work.warnings.begin(), work.warnings.end());
     // The record comes last: a slide without one is not finished.
     Json record = {{"key", work.key},
