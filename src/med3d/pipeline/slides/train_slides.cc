@@ -72,7 +72,7 @@ struct FoldPlan {
 };
 
 struct FoldPaths {
-  fs::path split, intervals, checkpoint, curve, test, val, record, state;
+  fs::path split, intervals, checkpoint, curve, test, val, record;
   FoldPaths(const fs::path& out, int i)
       : split(out / fmt::format("splits_{}.csv", i)),
         intervals(out / fmt::format("intervals_{}.csv", i)),
@@ -80,9 +80,24 @@ struct FoldPaths {
         curve(out / fmt::format("curve_{}.csv", i)),
         test(out / fmt::format("fold_{}.csv", i)),
         val(out / fmt::format("fold_{}_val.csv", i)),
-        record(out / "folds" / fmt::format("fold_{}.json", i)),
-        state(out / "folds" / fmt::format("training_{}.safetensors", i)) {}
+        record(out / "folds" / fmt::format("fold_{}.json", i)) {}
 };
+
+// Named by what the fold is made of: the state of other features is not gone on from.
+fs::path state_path(const fs::path& out, const FoldPlan& plan) {
+  return out / "folds" /
+         fmt::format("training_{}-{}.safetensors", plan.fold, plan.key.substr(0, 16));
+}
+
+void remove_states(const fs::path& out, int fold) {
+  std::vector<fs::path> old;
+  for (const auto& entry : fs::directory_iterator(out / "folds")) {
+    if (entry.path().filename().string().starts_with(fmt::format("training_{}-", fold))) {
+      old.push_back(entry.path());
+    }
+  }
+  for (const auto& path : old) fs::remove(path);
+}
 
 std::string intervals_csv(const std::vector<double>& cuts) {
   CsvWriter csv({"interval", "from", "to"});
@@ -162,14 +177,14 @@ std::optional<FoldResult> finished(const FoldPlan& plan, const FoldPaths& paths,
 }
 
 std::optional<mil::TrainingState> state_of(const FoldPlan& plan,
-                                           const FoldPaths& paths,
+                                           const fs::path& path,
                                            const mil::ClamOptions& options,
                                            Progress& progress) {
   std::error_code error;
-  if (!fs::exists(paths.state, error)) return std::nullopt;
+  if (!fs::exists(path, error)) return std::nullopt;
   try {
     return mil::parse_training_state(
-        read_file(paths.state, limits().weights_bytes), options, plan.task, paths.state.string());
+        read_file(path, limits().weights_bytes), options, plan.task, path.string());
   } catch (const Error& unusable) {
     progress.warn(fmt::format("{}: fold {} begins anew", unusable.what(), plan.fold));
     return std::nullopt;
@@ -410,13 +425,13 @@ TrainSlidesSummary train_slides(const TrainSlidesJob& job, Progress& progress) {
   progress.start("training", plans.size() * static_cast<std::size_t>(options.max_epochs));
   for (const auto& plan : plans) {
     const FoldPaths paths(out, plan.fold);
+    const fs::path state_file = state_path(out, plan);
     std::optional<FoldResult> result;
     try {
       result = finished(plan, paths, survival);
     } catch (const Error&) {
       if (!job.overwrite) throw;
       fs::remove(paths.record);
-      fs::remove(paths.state);
     }
     SlideFold fold;
     fold.fold = plan.fold;
@@ -426,14 +441,14 @@ TrainSlidesSummary train_slides(const TrainSlidesJob& job, Progress& progress) {
       try {
         write_file_atomic(paths.split, plan.split_csv);
         if (survival) write_file_atomic(paths.intervals, intervals_csv(plan.cuts));
-        const auto from = state_of(plan, paths, options, progress);
+        const auto from = state_of(plan, state_file, options, progress);
         if (from) progress.advance(from->curve.size());
         auto trained = mil::train_clam(
             options,
             plan.task,
             [&](const mil::TrainingState& state) {
               progress.advance();
-              write_file_atomic(paths.state, mil::training_state_bytes(state, options, plan.task));
+              write_file_atomic(state_file, mil::training_state_bytes(state, options, plan.task));
               return true;
             },
             from ? &*from : nullptr);
@@ -459,7 +474,7 @@ TrainSlidesSummary train_slides(const TrainSlidesJob& job, Progress& progress) {
                   {"val", predictions_json(result->val)},
                   {"test", predictions_json(result->test)}});
     }
-    fs::remove(paths.state);
+    remove_states(out, plan.fold);
     fold.epochs = result->epochs;
     if (survival) {
       fold.val = survival_figures(result->val);

@@ -9,7 +9,7 @@
 //   fold_i.csv               what the net says of the test slides; fold_i_val.csv of the validation
 //   summary.csv              figures of each fold with intervals; summary_partial_a_b.csv of some
 //   folds/fold_i.json        a finished fold: what it was made of, and what its files must be
-//   folds/training_i.safetensors   a fold at work: all that the next epoch needs
+//   folds/training_i-<key>.safetensors   a fold at work: all that the next epoch needs
 #pragma once
 
 #include <cstddef>

@@ -152,6 +152,16 @@ TEST(TrainSlides, IsTheSameBytesAgainAndTakesOverWhatIsDone) {
   cohort.folder.write("again/s_0_checkpoint.pt", "damaged");
   EXPECT_FALSE(train_slides(other, silent_progress()).folds[0].taken_over);
   EXPECT_EQ(cohort.bytes("run/s_0_checkpoint.pt"), cohort.bytes("again/s_0_checkpoint.pt"));
+  // A file of another size: other features, and another net.
+  Matrix<float> more(40, 5, 0.5F);
+  const std::string file = "f/pt_files/s3.pt";
+  const std::string before = cohort.bytes(file);
+  cohort.folder.write(file, torch_tensor_bytes(from_matrix(more)));
+  expect_error(ErrorKind::kUsage, "a fold of other features or another split", [&] {
+    train_slides(other, silent_progress());
+  });
+  cohort.folder.write(file, before);
+  EXPECT_TRUE(train_slides(other, silent_progress()).folds[0].taken_over);
   other.options.lr = 1e-3;
   expect_error(
       ErrorKind::kUsage, "holds another run", [&] { train_slides(other, silent_progress()); });
