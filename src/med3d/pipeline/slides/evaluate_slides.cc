@@ -389,6 +389,7 @@ EvaluateSlidesSummary evaluate_slides(const EvaluateSlidesJob& job, Progress& pr
       figures.test = survival_figures(said);
     } else {
       figures.figures = mil::summarise_fold(figures.fold, {}, said);
+      figures.positives = count_positives(said);
     }
     write_file_atomic(out / fmt::format("fold_{}.csv", figures.fold),
                       summary.survival ? survival_fold_csv(dataset, said)

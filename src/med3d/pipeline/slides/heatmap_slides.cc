@@ -194,7 +194,9 @@ void draw(const HeatmapSlidesJob& job,
   std::optional<RgbImage> sheet;
   if (job.top_k > 0) {
     TileSample sample;
-    sample.k = job.top_k;
+    // Of few tiles fewer, so that none is among the highest and the lowest at once.
+    const auto half = static_cast<std::int64_t>(scores.size() / 2);
+    sample.k = std::clamp<std::int64_t>(half, 1, job.top_k);
     std::vector<TileSheetSection> sections = {{"highest attention", sample_tiles(scores, sample)}};
     sample.mode = SampleMode::kReverseTopK;
     sections.push_back({"lowest attention", sample_tiles(scores, sample)});

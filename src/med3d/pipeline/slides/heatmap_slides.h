@@ -41,7 +41,8 @@ struct HeatmapSlidesJob {
   std::filesystem::path reference;
   AttentionScale scale = AttentionScale::kPercentile;
   HeatmapOptions options;   // `scale` and `meaning` are set from the above
-  std::int64_t top_k = 15;  // tiles of each section of the sheet, and annotations; 0 = no sheet
+  // Tiles of each section of the sheet, of which none is in both, and annotations; 0 = no sheet.
+  std::int64_t top_k = 15;
   bool tiff = true;
   bool geojson = true;
   bool overwrite = false;

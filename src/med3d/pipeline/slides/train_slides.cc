@@ -217,11 +217,18 @@ Json estimate_json(const stats::Estimate& estimate) {
 
 std::string estimate_text(const stats::Estimate& estimate) {
   if (!estimate.ok()) return "not estimable";
-  if (!estimate.has_interval()) return fmt::format("{:.3f}", estimate.value);
+  if (!estimate.has_interval()) return fmt::format("{:.3f} (no interval)", estimate.value);
   return fmt::format("{:.3f} ({:.3f} to {:.3f})", estimate.value, estimate.low, estimate.high);
 }
 
 }  // namespace
+
+std::size_t count_positives(std::span<const mil::BagPrediction> predictions) {
+  return static_cast<std::size_t>(
+      std::count_if(predictions.begin(), predictions.end(), [](const mil::BagPrediction& said) {
+        return said.probabilities.size() == 2 && said.target.label == 1;
+      }));
+}
 
 SurvivalFigures survival_figures(std::span<const mil::BagPrediction> predictions) {
   SurvivalFigures out;
@@ -481,6 +488,7 @@ TrainSlidesSummary train_slides(const TrainSlidesJob& job, Progress& progress) {
       fold.test = survival_figures(result->test);
     } else {
       fold.figures = mil::summarise_fold(plan.fold, result->val, result->test);
+      fold.positives = count_positives(result->test);
     }
     summary.folds.push_back(std::move(fold));
   }
@@ -665,6 +673,21 @@ std::string fold_text(std::span<const SlideFold> folds, bool survival, bool vali
   }
   for (const auto& fold : folds) {
     const auto& auc = fold.figures.test_auc;
+    if (auc.ok() && !auc.has_interval() && fold.positives > 0) {
+      // DeLong's variance is 0 there, however few slides there are.
+      const std::size_t negatives = fold.figures.n_test - fold.positives;
+      double orders = 1.0;
+      for (std::size_t i = 1; i <= std::min(fold.positives, negatives); ++i) {
+        orders *= static_cast<double>(fold.figures.n_test - i + 1) / static_cast<double>(i);
+      }
+      text += fmt::format(
+          "fold {}: the classes are apart in full, so that there is no interval; chance alone does "
+          "so with {} and {} slides once in {:.6g} times\n",
+          fold.fold,
+          negatives,
+          fold.positives,
+          orders);
+    }
     if (!auc.ok()) {
       text += fmt::format("fold {}: AUC not estimable: {}\n", fold.fold, auc.not_estimable);
     }

@@ -56,8 +56,9 @@ struct SlideFold {
   int fold = 0;
   std::size_t training = 0;  // slides
   int epochs = 0;
-  bool taken_over = false;   // was finished before
-  mil::FoldSummary figures;  // of a classification
+  bool taken_over = false;    // was finished before
+  mil::FoldSummary figures;   // of a classification
+  std::size_t positives = 0;  // test slides of class 1, of two classes
   SurvivalFigures val, test;
 };
 
@@ -89,6 +90,9 @@ TrainSlidesSummary train_slides(const TrainSlidesJob& job, Progress& progress);
 // of no event up to the end of interval j, risk minus their sum (higher = worse).
 std::string survival_fold_csv(const SlideDataset& dataset,
                               std::span<const mil::BagPrediction> predictions);
+
+// Test slides of class 1; 0 where there are not two classes.
+std::size_t count_positives(std::span<const mil::BagPrediction> predictions);
 
 SurvivalFigures survival_figures(std::span<const mil::BagPrediction> predictions);
 

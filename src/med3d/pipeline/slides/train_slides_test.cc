@@ -173,6 +173,33 @@ TEST(TrainSlides, IsTheSameBytesAgainAndTakesOverWhatIsDone) {
   expect_error(ErrorKind::kUsage, "holds no run", [&] { train_slides(other, silent_progress()); });
 }
 
+// 2 positives among 5 slides, all above the others: chance does that once in C(5, 2) = 10 times.
+// One against four whose interval reaches one half is said to show nothing.
+TEST(FoldText, SaysHowMuchAnAucShows) {
+  const auto said = [](int label, double p1) {
+    mil::BagPrediction out;
+    out.target.label = label;
+    out.probabilities = {1.0 - p1, p1};
+    out.predicted = p1 > 0.5 ? 1 : 0;
+    return out;
+  };
+  const auto text_of = [](const std::vector<mil::BagPrediction>& test) {
+    SlideFold fold;
+    fold.figures = mil::summarise_fold(0, {}, test);
+    fold.positives = count_positives(test);
+    return fold_text(std::vector<SlideFold>{fold}, false, false);
+  };
+  const auto apart =
+      text_of({said(1, 0.9), said(1, 0.8), said(0, 0.1), said(0, 0.2), said(0, 0.3)});
+  EXPECT_NE(apart.find("1.000 (no interval)"), std::string::npos) << apart;
+  EXPECT_NE(apart.find("with 3 and 2 slides once in 10 times"), std::string::npos) << apart;
+  EXPECT_EQ(apart.find("better than chance"), std::string::npos) << apart;
+  const auto mixed = text_of({said(1, 0.9), said(1, 0.2), said(0, 0.1), said(0, 0.3)});
+  EXPECT_NE(mixed.find("not shown to be better than chance: fold 0"), std::string::npos) << mixed;
+  const auto one = text_of({said(1, 0.9), said(1, 0.2)});
+  EXPECT_NE(one.find("fold 0: AUC not estimable: "), std::string::npos) << one;
+}
+
 TEST(TrainSlides, NamesWhatIsMissing) {
   const Cohort cohort;
   TrainSlidesJob job = cohort.job;
