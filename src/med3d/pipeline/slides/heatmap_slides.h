@@ -40,7 +40,7 @@ struct HeatmapSlidesJob {
   // percentiles among these. Empty: among the slide's own.
   std::filesystem::path reference;
   AttentionScale scale = AttentionScale::kPercentile;
-  HeatmapOptions options;   // `scale` and `meaning` are set from the above
+  HeatmapOptions options;  // `scale` and `meaning` are set from the above
   // Tiles of each section of the sheet, of which none is in both, and annotations; 0 = no sheet.
   std::int64_t top_k = 15;
   bool tiff = true;
