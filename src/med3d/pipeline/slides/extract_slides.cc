@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -22,6 +23,7 @@
 #include "med3d/io/formats/torch_file.h"
 #include "med3d/pipeline/slides/partial_features.h"
 #include "med3d/wsi/mpp.h"
+#include "med3d/wsi/process_list.h"
 #include "med3d/wsi/slide.h"
 #include "med3d/wsi/tile_file.h"
 
@@ -128,7 +130,14 @@ class Extraction {
         progress_(progress),
         tile_bytes_(static_cast<std::size_t>(3 * encoder.input_px * encoder.input_px)),
         dim_(static_cast<std::size_t>(encoder.encoder->embedding_dim())),
-        queue_(static_cast<std::size_t>(4 * job.batch), job.readers) {}
+        queue_(static_cast<std::size_t>(4 * job.batch), job.readers) {
+    // As CLAM, tiling writes no coordinates for a slide without tissue; its list tells it from one
+    // that was never tiled.
+    if (!job.patches.empty() || !fs::exists(folder.process_list())) return;
+    for (const auto& row : read_process_list(folder.process_list()).rows) {
+      if (row.status == kProcessed) tiled_.insert(row.slide_id);
+    }
+  }
 
   std::vector<SlideOutcome> run() {
     std::vector<std::thread> readers;
@@ -170,6 +179,12 @@ class Extraction {
     SlideOutcome& outcome = outcomes_[work->index];
     outcome.step = "extract";
     if (!item.problem.empty()) throw Error(ErrorKind::kData, item.problem);
+    if (tiled_.contains(item.path.filename().string()) &&
+        !fs::exists(folder_.tiles(item.slide_id))) {
+      outcome.status = SlideStatus::kEmpty;
+      outcome.reason = "no tissue was found when it was tiled";
+      return;
+    }
     work->tiles = read_tiles(tile_path(item.slide_id)).tiles;
     Tiles& tiles = work->tiles;
     outcome.tiles = static_cast<std::int64_t>(tiles.coords.rows());
@@ -540,6 +555,7 @@ class Extraction {
   std::size_t tile_bytes_;
   std::size_t dim_;
   Queue queue_;
+  std::set<std::string> tiled_;  // file names of slides that were: without coordinates, no tissue
   std::mutex failing_;
   std::atomic<std::size_t> next_{0};
 };

@@ -164,11 +164,20 @@ TEST_F(ExtractSlidesTest, PassesOnWhatTilingCouldNot) {
 
 TEST_F(ExtractSlidesTest, FailsASlideWithoutCoordinates) {
   fs::remove(folder_.tiles("a"));
+  fs::remove(folder_.process_list());
   tiled_.clear();
   const auto outcomes = extract();
   EXPECT_EQ(outcomes[0].status, SlideStatus::kFailed);
   EXPECT_NE(outcomes[0].reason.find("no coordinates of tiles"), std::string::npos);
   EXPECT_EQ(outcomes[1].status, SlideStatus::kDone);
+}
+
+TEST_F(ExtractSlidesTest, KnowsASlideWithoutTissueFromTheProcessList) {
+  fs::remove(folder_.tiles("a"));
+  tiled_.clear();
+  const auto outcomes = extract();
+  EXPECT_EQ(outcomes[0].status, SlideStatus::kEmpty);
+  EXPECT_EQ(exit_code(outcomes), 0);
 }
 
 TEST_F(ExtractSlidesTest, ReadsCoordinatesOfAnotherFolderUnderTridentsName) {

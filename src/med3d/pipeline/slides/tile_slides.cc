@@ -122,8 +122,8 @@ void tile_slide(const SlideItem& item,
                 {"warnings", outcome.warnings}});
     // Last: where it is, the slide is done.
     write_tiles(folder.tiles(item.slide_id), tiles, item.slide_id, folder.patches().string());
+    row.status = kProcessed;
   }
-  row.status = kProcessed;
 }
 
 // Everything that decides where the tiles are. The slide's own bytes are represented by their
@@ -246,7 +246,8 @@ std::vector<SlideOutcome> tile_slides(const std::vector<SlideItem>& slides,
       outcome.reason = describe(error);
       if (row.status == kToBeProcessed) row.status = "failed";
     }
-    row.process = false;
+    // Segmented only, it is still to do: the list can be edited and given to tiling.
+    row.process = row.status == kToBeProcessed;
     const std::lock_guard lock(mutex);
     list.rows[row_of[i]] = std::move(row);
     write_process_list(folder.process_list(), list);

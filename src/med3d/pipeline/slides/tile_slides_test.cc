@@ -93,6 +93,20 @@ TEST_F(TileSlidesTest, GoesOnAfterABadSlide) {
   EXPECT_EQ(exit_code(outcomes), 3);
 }
 
+// What segmentation alone leaves can be edited and given to tiling.
+TEST_F(TileSlidesTest, LeavesSlidesToDoThatWereSegmentedOnly) {
+  TileJob job = small_tiles();
+  job.write_tiles = false;
+  EXPECT_EQ(tile(job)[0].step, "segment");
+  auto row = read_process_list(folder_.process_list()).rows.at(0);
+  EXPECT_TRUE(row.process);
+  EXPECT_EQ(row.status, kToBeProcessed);
+  tile(small_tiles());
+  row = read_process_list(folder_.process_list()).rows.at(0);
+  EXPECT_FALSE(row.process);
+  EXPECT_EQ(row.status, kProcessed);
+}
+
 TEST_F(TileSlidesTest, ObeysTheLineOfAProcessList) {
   write_file_atomic(temp_.path() / "list.csv", "slide_id,a_t,note\na.svs,1000,mine\n");
   TileJob job = small_tiles();
