@@ -183,6 +183,31 @@ TEST(Options, RefuseAMissingOrSurplusArgument) {
   EXPECT_EQ(message({"here", "--name", "a"}), "");
 }
 
+TEST(Options, MayBeTypedWithUnderscores) {
+  const Options options = parse({"--dry_run", "--name=a_b", "--out", "x_y"});
+  EXPECT_TRUE(options.flag("dry-run"));
+  EXPECT_EQ(options.text("name"), "a_b");
+  EXPECT_EQ(options.path("out"), "x_y");
+  // What is not known is told as it was typed.
+  EXPECT_EQ(refusal({"--dry_rum"}).substr(0, 26), "unknown option '--dry_rum'");
+  EXPECT_EQ(parse({"--", "--dry_run"}).path("COHORT"), "--dry_run");
+}
+
+TEST(Options, HaveOtherNames) {
+  Schema schema;
+  schema.positional_path("SLIDES", "Slides").repeated().alias("source").alias("wsi-dir");
+  schema.path("output", "Folder").alias("save-dir");
+  const auto read = [&](const Words& words) { return parse_options(schema, words); };
+  EXPECT_EQ(read({"--save_dir", "out"}).path("output"), "out");
+  EXPECT_EQ(read({"--save-dir=out"}).path("output"), "out");
+  EXPECT_EQ(read({"--source", "here"}).all("SLIDES"), Words{"here"});
+  EXPECT_EQ(read({"there", "--wsi_dir=here"}).all("SLIDES"), (Words{"here", "there"}));
+  EXPECT_THROW(read({"--output", "a", "--save_dir", "b"}), Error);
+  EXPECT_THROW(read({"--source", "--output", "a"}), Error);
+  EXPECT_THROW(schema.flag("source", "Taken"), std::logic_error);
+  EXPECT_THROW(schema.alias("output"), std::logic_error);
+}
+
 TEST(Options, TellACommandOfItsOwnMistakes) {
   const Options options = parse({});
   EXPECT_THROW(options.flag("sead"), std::logic_error);      // not declared

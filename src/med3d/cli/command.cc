@@ -148,9 +148,17 @@ Schema& Schema::repeated() {
   return *this;
 }
 
+Schema& Schema::alias(std::string_view name) {
+  if (find(name) != nullptr) refuse(name, "declared twice");
+  options_.back().aliases.emplace_back(name);
+  return *this;
+}
+
 const OptionSpec* Schema::find(std::string_view name) const {
-  const auto at = std::find_if(
-      options_.begin(), options_.end(), [&](const OptionSpec& spec) { return spec.name == name; });
+  const auto at = std::find_if(options_.begin(), options_.end(), [&](const OptionSpec& spec) {
+    return spec.name == name ||
+           std::find(spec.aliases.begin(), spec.aliases.end(), name) != spec.aliases.end();
+  });
   return at == options_.end() ? nullptr : &*at;
 }
 

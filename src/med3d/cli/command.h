@@ -47,11 +47,15 @@ struct OptionSpec {
   bool positional = false;
   bool required = false;
   bool repeated = false;  // may be given more than once; the values add up
+  // Other names for it, without the dashes: "save-dir" for --output. A positional with aliases can
+  // be given as an option.
+  std::vector<std::string> aliases;
 };
 
 // Collects what a command understands. Each function returns the schema, so that declarations
-// chain; required() and repeated() speak of the option declared last. A name declared twice, or a
-// default that breaks its own rule, throws std::logic_error: the tests meet every command.
+// chain; required(), repeated() and alias() speak of the option declared last. A name declared
+// twice, or a default that breaks its own rule, throws std::logic_error: the tests meet every
+// command.
 class Schema {
  public:
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -97,9 +101,12 @@ class Schema {
 
   Schema& required();
   Schema& repeated();
+  // What other programs call it: --name means the same. Help tells it in the option's own line.
+  Schema& alias(std::string_view name);
 
   std::span<const OptionSpec> options() const { return options_; }
-  const OptionSpec* find(std::string_view name) const;  // nullptr if not declared
+  // By name or alias; nullptr if not declared.
+  const OptionSpec* find(std::string_view name) const;
 
  private:
   OptionSpec& add(std::string_view name, OptionKind kind, std::string_view help);
@@ -186,7 +193,8 @@ Schema schema_of(const Command& command);
 
 // Reads the arguments that follow the command's name. Throws Error(kUsage) naming the option, what
 // was found and what was expected; an unknown option comes with the nearest declared one. Where
-// --help is among them nothing else is checked.
+// --help is among them nothing else is checked. An option may be typed with '_' for each '-'
+// (--seg_level), as CLAM and TRIDENT spell theirs.
 Options parse_options(const Schema& schema, std::span<const std::string> arguments);
 
 }  // namespace med3d

@@ -22,6 +22,17 @@ extern const Command limits_command;
 extern const Command predict_command;
 extern const Command report_render_command;
 extern const Command run_command;
+extern const Command slide_aggregate_command;
+extern const Command slide_evaluate_command;
+extern const Command slide_extract_command;
+extern const Command slide_features_command;
+extern const Command slide_heatmap_command;
+extern const Command slide_info_command;
+extern const Command slide_segment_command;
+extern const Command slide_splits_command;
+extern const Command slide_synth_command;
+extern const Command slide_tile_command;
+extern const Command slide_train_command;
 extern const Command weights_convert_command;
 extern const Command weights_fetch_command;
 extern const Command weights_list_command;
@@ -34,6 +45,17 @@ constexpr std::array kCommands = {
     &predict_command,
     &cohort_check_command,
     &cohort_synth_command,
+    &slide_features_command,
+    &slide_info_command,
+    &slide_segment_command,
+    &slide_tile_command,
+    &slide_extract_command,
+    &slide_aggregate_command,
+    &slide_splits_command,
+    &slide_train_command,
+    &slide_evaluate_command,
+    &slide_heatmap_command,
+    &slide_synth_command,
     &config_show_command,
     &report_render_command,
     &weights_list_command,

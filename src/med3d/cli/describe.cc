@@ -53,6 +53,8 @@ std::vector<std::string> facts(const OptionSpec& spec) {
     facts.push_back(fmt::format("of {}", fmt::join(spec.choices, ", ")));
   }
   if (!spec.positional && spec.repeated) facts.push_back("may be repeated");
+  if (!spec.aliases.empty())
+    facts.push_back(fmt::format("also --{}", fmt::join(spec.aliases, ", --")));
   return facts;
 }
 
@@ -292,6 +294,7 @@ Json declaration(const Command& command) {
     option["positional"] = spec.positional;
     option["required"] = spec.required;
     option["repeated"] = spec.repeated;
+    if (!spec.aliases.empty()) option["aliases"] = spec.aliases;
     if (!spec.fallback.empty()) option["default"] = spec.fallback;
     if (!spec.unit.empty()) option["unit"] = spec.unit;
     if (!spec.choices.empty()) option["choices"] = spec.choices;

@@ -108,13 +108,15 @@ void check_value(const OptionSpec& spec, const std::string& value) {
   }
 }
 
-// Positionals are filled from the left; only the last may take several.
+// Positionals are filled from the left, those given by an alias left out; only the last may take
+// several.
 void assign_positionals(const Schema& schema,
                         const std::vector<std::string>& words,
                         std::map<std::string, std::vector<std::string>, std::less<>>& values) {
   std::size_t next = 0;
   for (const auto& spec : schema.options()) {
     if (!spec.positional) continue;
+    if (!spec.repeated && values.contains(spec.name)) continue;
     while (next < words.size()) {
       values[spec.name].push_back(words[next++]);
       if (!spec.repeated) break;
@@ -129,12 +131,38 @@ void assign_positionals(const Schema& schema,
   }
 }
 
+// What an option may be called, as typed. A positional has only its aliases.
+std::vector<std::string> names_of(const OptionSpec& spec) {
+  std::vector<std::string> names;
+  if (!spec.positional) names.push_back("--" + spec.name);
+  for (const auto& alias : spec.aliases) names.push_back("--" + alias);
+  return names;
+}
+
+// Options typed with underscores, as declared. What is not declared stays as it was typed: the
+// message about it should show that.
+std::vector<std::string> with_hyphens(const Schema& schema,
+                                      std::span<const std::string> arguments) {
+  std::vector<std::string> out(arguments.begin(), arguments.end());
+  for (auto& argument : out) {
+    if (argument == "--") break;
+    if (!argument.starts_with("--")) continue;
+    const std::size_t end = std::min(argument.find('='), argument.size());
+    std::string name = argument.substr(2, end - 2);
+    std::replace(name.begin(), name.end(), '_', '-');
+    if (schema.find(name) != nullptr) argument.replace(2, end - 2, name);
+  }
+  return out;
+}
+
 }  // namespace
 
-Options parse_options(const Schema& schema, std::span<const std::string> arguments) {
+Options parse_options(const Schema& schema, std::span<const std::string> typed) {
+  const auto arguments = with_hyphens(schema, typed);
   std::vector<std::string> known;
   for (const auto& spec : schema.options()) {
-    if (!spec.positional) known.push_back("--" + spec.name);
+    const auto names = names_of(spec);
+    known.insert(known.end(), names.begin(), names.end());
   }
 
   CLI::App app;
@@ -146,8 +174,10 @@ Options parse_options(const Schema& schema, std::span<const std::string> argumen
   std::vector<std::pair<const OptionSpec*, std::size_t*>> bound_flags;
   std::vector<std::string> words;
   for (const auto& spec : schema.options()) {
-    if (spec.positional) continue;
-    const std::string names = spec.name == "help" ? "-h,--help" : "--" + spec.name;
+    auto called = names_of(spec);
+    if (called.empty()) continue;
+    if (spec.name == "help") called.insert(called.begin(), "-h");
+    const std::string names = join(called, ",");
     if (spec.kind == OptionKind::kFlag) {
       bound_flags.emplace_back(&spec, &counts.emplace_back(0));
       app.add_flag(names, *bound_flags.back().second)->disable_flag_override();
@@ -199,6 +229,11 @@ Options parse_options(const Schema& schema, std::span<const std::string> argumen
   }
   for (const auto& [spec, given] : bound) {
     if (given->empty()) continue;
+    for (const auto& value : *given) {
+      if (spec->positional && value.starts_with("--")) {
+        refuse(*spec, value, "a value, not another option");
+      }
+    }
     if (given->size() > 1 && !spec->repeated) {
       throw Error(ErrorKind::kUsage,
                   fmt::format("{}: given {} times, expected once", shown(*spec), given->size()));

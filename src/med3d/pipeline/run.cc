@@ -1,14 +1,9 @@
 #include "med3d/pipeline/run.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <mutex>
 #include <optional>
 
@@ -23,6 +18,7 @@
 #include "med3d/pipeline/bundle.h"
 #include "med3d/pipeline/cohort_check.h"
 #include "med3d/pipeline/evaluation.h"
+#include "med3d/pipeline/folder_lock.h"
 #include "med3d/pipeline/paper_leak.h"
 #include "med3d/pipeline/report_sections.h"
 #include "med3d/pipeline/tripod.h"
@@ -32,31 +28,6 @@
 namespace med3d::pipeline {
 namespace fs = std::filesystem;
 namespace {
-
-// One process at a time in a run folder. The kernel lets go of the lock when the process ends,
-// however it ends, so there is no stale lock to clear.
-class FolderLock {
- public:
-  explicit FolderLock(const fs::path& folder) {
-    const auto path = folder / ".lock";
-    fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (fd_ < 0) {
-      throw Error(ErrorKind::kIo,
-                  fmt::format("{}: cannot be written: {}", folder.string(), std::strerror(errno)));
-    }
-    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-      ::close(fd_);
-      throw Error(ErrorKind::kIo,
-                  folder.string() + ": another med3d process is at work in this folder");
-    }
-  }
-  ~FolderLock() { ::close(fd_); }
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
-
- private:
-  int fd_ = -1;
-};
 
 // The settings as they decide the result: the number of threads does not. The device stays in: a
 // GPU rounds otherwise.

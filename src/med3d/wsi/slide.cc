@@ -71,6 +71,10 @@ std::unique_ptr<Slide> open_slide(const fs::path& path, std::string_view format)
     const bool asked = format.empty() ? candidate->detect(path, head) : candidate->name == format;
     if (asked) return candidate->open(path);
   }
+  std::error_code error;
+  if (fs::is_directory(path, error)) {
+    throw Error(ErrorKind::kUnsupported, path.string() + ": a folder without a DICOM slide in it");
+  }
   throw Error(ErrorKind::kUnsupported,
               fmt::format("{}: no slide format that is read here{}",
                           path.string(),

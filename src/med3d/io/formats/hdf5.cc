@@ -295,7 +295,7 @@ Matrix<std::int64_t> read_coords(const Dataset& coords,
   return values;
 }
 
-enum class Wanted { kFeatures, kCoordinates };
+enum class Wanted { kFeatures, kCoordinates, kAttention };
 
 FeatureFile read_in_child(const fs::path& path, Wanted wanted) {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
@@ -308,6 +308,29 @@ FeatureFile read_in_child(const fs::path& path, Wanted wanted) {
     const auto coords = open_dataset(file.get(), "coords");
     if (!coords) fail("no dataset 'coords'");
     out.coords = read_coords(*coords, std::nullopt, "");
+    read_attributes(file.get(), "", out);
+    read_attributes(coords->id.get(), "coords.", out);
+    return out;
+  }
+  if (wanted == Wanted::kAttention) {
+    const auto scores = open_dataset(file.get(), "attention_scores");
+    const auto coords = open_dataset(file.get(), "coords");
+    if (!scores || !coords) {
+      fail(fmt::format("no dataset '{}': no attention of a slide's tiles",
+                       scores ? "coords" : "attention_scores"));
+    }
+    std::vector<std::uint64_t> axes = scores->shape;
+    if (axes.size() > 1) std::erase(axes, 1U);
+    if (axes.empty()) axes = {1};
+    if (axes.size() != 1 || scores->shape.empty()) {
+      fail(fmt::format("'attention_scores' has shape {}, expected one score a tile",
+                       shape_text(scores->shape)));
+    }
+    out.features = Matrix<float>(axes[0], 1);
+    if (!out.features.empty()) {
+      read_values(*scores, H5T_NATIVE_FLOAT, out.features.data(), "attention_scores");
+    }
+    out.coords = read_coords(*coords, axes[0], "attention_scores");
     read_attributes(file.get(), "", out);
     read_attributes(coords->id.get(), "coords.", out);
     return out;
@@ -431,17 +454,40 @@ FeatureFile read_feature_file(const fs::path& path) {
   return read_confined(path, Wanted::kFeatures);
 }
 
-CoordinateFile read_coordinate_file(const fs::path& path) {
-  FeatureFile file = read_confined(path, Wanted::kCoordinates);
-  CoordinateFile out;
-  if (file.coords) out.coords = std::move(*file.coords);
+namespace {
+
+// Those of `coords` under their own names, before those of the file.
+std::map<std::string, std::string> attributes_of_coords(const FeatureFile& file) {
+  std::map<std::string, std::string> out;
   constexpr std::string_view kPrefix = "coords.";
   for (const auto& [name, value] : file.attributes) {
     if (name.starts_with(kPrefix)) {
-      out.attributes[name.substr(kPrefix.size())] = value;
+      out[name.substr(kPrefix.size())] = value;
     } else {
-      out.attributes.try_emplace(name, value);
+      out.try_emplace(name, value);
     }
+  }
+  return out;
+}
+
+}  // namespace
+
+CoordinateFile read_coordinate_file(const fs::path& path) {
+  FeatureFile file = read_confined(path, Wanted::kCoordinates);
+  CoordinateFile out;
+  out.attributes = attributes_of_coords(file);
+  if (file.coords) out.coords = std::move(*file.coords);
+  return out;
+}
+
+AttentionFile read_attention_file(const fs::path& path) {
+  FeatureFile file = read_confined(path, Wanted::kAttention);
+  AttentionFile out;
+  out.attributes = attributes_of_coords(file);
+  out.scores.assign(file.features.data(), file.features.data() + file.features.size());
+  if (file.coords) out.coords = std::move(*file.coords);
+  if (out.coords.rows() != out.scores.size()) {
+    throw Error(ErrorKind::kFormat, path.string() + ": not as many tiles as scores");
   }
   return out;
 }
@@ -607,6 +653,55 @@ void check_attributes(const fs::path& path, std::span<const Hdf5Attribute> attri
   }
 }
 
+// `coords` with its attributes and, unless there are none, `attention_scores`.
+void write_coordinates(const fs::path& path,
+                       std::span<const float> scores,
+                       const Matrix<std::int64_t>& coords,
+                       std::span<const Hdf5Attribute> attributes,
+                       std::uint64_t chunk_rows) {
+  check_attributes(path, attributes);
+  const std::lock_guard lock(hdf5_mutex());
+  const QuietErrors quiet;
+  const auto check = [&](bool good) {
+    if (good) return;
+    throw Error(ErrorKind::kIo,
+                fmt::format("{}: cannot be written: {}", path.string(), library_reason()));
+  };
+  write_file_atomic(path, [&](const fs::path& temporary) {
+    Handle file(H5Fcreate(temporary.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
+    check(file.valid());
+    const auto make = [&](const char* name, hid_t stored, hsize_t cols) {
+      const hsize_t dims[2] = {coords.rows(), cols};
+      const hsize_t most[2] = {H5S_UNLIMITED, cols};
+      const hsize_t chunk[2] = {chunk_rows, cols};
+      const Handle space(H5Screate_simple(2, dims, most), H5Sclose);
+      const Handle plan(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+      check(space.valid() && plan.valid() && H5Pset_chunk(plan.get(), 2, chunk) >= 0 &&
+            H5Pset_obj_track_times(plan.get(), false) >= 0);
+      Handle dataset(
+          H5Dcreate2(file.get(), name, stored, space.get(), H5P_DEFAULT, plan.get(), H5P_DEFAULT),
+          H5Dclose);
+      check(dataset.valid());
+      return dataset;
+    };
+    const auto fill = [&](Handle& dataset, hid_t memory, const void* values) {
+      check(H5Dwrite(dataset.get(), memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+    };
+    if (!scores.empty()) {
+      Handle dataset = make("attention_scores", H5T_IEEE_F32LE, 1);
+      fill(dataset, H5T_NATIVE_FLOAT, scores.data());
+      check(dataset.close());
+    }
+    Handle dataset = make("coords", H5T_STD_I64LE, 2);
+    if (!coords.empty()) fill(dataset, H5T_NATIVE_INT64, coords.data());
+    for (const Hdf5Attribute& attribute : attributes) {
+      check(write_attribute(dataset.get(), attribute));
+    }
+    check(dataset.close());
+    check(file.close());
+  });
+}
+
 }  // namespace
 
 void write_tile_coordinates(const fs::path& path,
@@ -623,40 +718,23 @@ void write_tile_coordinates(const fs::path& path,
                     coords.cols(),
                     chunk_rows));
   }
-  check_attributes(path, attributes);
-  const std::lock_guard lock(hdf5_mutex());
-  const QuietErrors quiet;
-  const auto check = [&](bool good) {
-    if (good) return;
-    throw Error(ErrorKind::kIo,
-                fmt::format("{}: cannot be written: {}", path.string(), library_reason()));
-  };
-  write_file_atomic(path, [&](const fs::path& temporary) {
-    Handle file(H5Fcreate(temporary.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
-    check(file.valid());
-    const hsize_t dims[2] = {coords.rows(), 2};
-    const hsize_t most[2] = {H5S_UNLIMITED, 2};
-    const hsize_t chunk[2] = {chunk_rows, 2};
-    const Handle space(H5Screate_simple(2, dims, most), H5Sclose);
-    const Handle plan(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-    check(space.valid() && plan.valid() && H5Pset_chunk(plan.get(), 2, chunk) >= 0 &&
-          H5Pset_obj_track_times(plan.get(), false) >= 0);
-    Handle dataset(
-        H5Dcreate2(
-            file.get(), "coords", H5T_STD_I64LE, space.get(), H5P_DEFAULT, plan.get(), H5P_DEFAULT),
-        H5Dclose);
-    check(dataset.valid());
-    if (!coords.empty()) {
-      check(
-          H5Dwrite(dataset.get(), H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, coords.data()) >=
-          0);
-    }
-    for (const Hdf5Attribute& attribute : attributes) {
-      check(write_attribute(dataset.get(), attribute));
-    }
-    check(dataset.close());
-    check(file.close());
-  });
+  write_coordinates(path, {}, coords, attributes, chunk_rows);
+}
+
+void write_attention_file(const fs::path& path,
+                          std::span<const float> scores,
+                          const Matrix<std::int64_t>& coords,
+                          std::span<const Hdf5Attribute> attributes) {
+  if (scores.empty() || coords.rows() != scores.size() || coords.cols() != 2) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("{}: {} scores with {} x {} coordinates, expected as many x, y as "
+                            "scores, at least one",
+                            path.string(),
+                            scores.size(),
+                            coords.rows(),
+                            coords.cols()));
+  }
+  write_coordinates(path, scores, coords, attributes, 1024);
 }
 
 }  // namespace med3d

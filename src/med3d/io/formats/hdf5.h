@@ -1,5 +1,5 @@
-// Files of whole-slide pipelines in HDF5: the features of CLAM, TRIDENT and STAMP, and the tile
-// coordinates of the first two.
+// Files of whole-slide pipelines in HDF5: the features of CLAM, TRIDENT and STAMP, the tile
+// coordinates of the first two, and CLAM's attention scores.
 //
 // The HDF5 library (1.10) crashes on some damaged files, so a file is never opened in this process:
 // a forked child without core dumps, without the right to write files and with bounded memory and
@@ -96,6 +96,26 @@ void write_tile_coordinates(const std::filesystem::path& path,
                             const Matrix<std::int64_t>& coords,
                             std::span<const Hdf5Attribute> attributes,
                             std::uint64_t chunk_rows = 1024);
+
+// CLAM's blockmap: what a model's attention gave each tile of a slide, and where the tile lies.
+struct AttentionFile {
+  std::vector<float> scores;                      // (tiles,)
+  Matrix<std::int64_t> coords;                    // (tiles, 2), as FeatureFile::coords
+  std::map<std::string, std::string> attributes;  // as CoordinateFile::attributes
+};
+
+// Reads `attention_scores`, (N,), (N, 1) or (1, N), and `coords`, of which there must be as many.
+// Cost and errors as read_feature_file.
+AttentionFile read_attention_file(const std::filesystem::path& path);
+
+// Writes CLAM's layout: `attention_scores` f32 (N, 1) and `coords` i64 (N, 2) that can grow, with
+// attributes of `coords`. The same values are the same bytes; the file is replaced as a whole.
+// Throws Error(kUsage) unless there are as many scores as coordinates, at least one; and as
+// write_tile_coordinates.
+void write_attention_file(const std::filesystem::path& path,
+                          std::span<const float> scores,
+                          const Matrix<std::int64_t>& coords,
+                          std::span<const Hdf5Attribute> attributes);
 
 extern const FeatureFormat hdf5_feature_format;
 

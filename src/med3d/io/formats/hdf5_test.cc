@@ -394,6 +394,51 @@ TEST(Hdf5, RefusesToWriteCoordinatesThatAreNone) {
   });
 }
 
+TEST(Hdf5, AttentionComesBackWithItsTilesAndIsTheSameBytesTwice) {
+  const TemporaryFolder folder;
+  const std::vector<float> scores = {0.5F, -1.25F, 3.0F};
+  const auto coords = some_coords(3);
+  const std::vector<Hdf5Attribute> attributes = {{"patch_size_level0", std::int64_t{512}}};
+  write_attention_file(folder / "a.h5", scores, coords, attributes);
+  const AttentionFile file = read_attention_file(folder / "a.h5");
+  EXPECT_EQ(file.scores, scores);
+  EXPECT_EQ(file.coords, coords);
+  EXPECT_EQ(file.attributes.at("patch_size_level0"), "512");
+  EXPECT_EQ(read_coordinate_file(folder / "a.h5").coords, coords);
+  write_attention_file(folder / "b.h5", scores, coords, attributes);
+  EXPECT_EQ(read_file(folder / "a.h5", 1U << 20U), read_file(folder / "b.h5", 1U << 20U));
+}
+
+// CLAM's own is (N, 1); numpy code that came through a squeeze or a transpose has one axis, or
+// (1, N).
+TEST(Hdf5, ReadsAttentionOfOneAxisAndNamesWhatIsNone) {
+  const TemporaryFolder folder;
+  const std::vector<double> scores = {1.0, 2.0};
+  const std::vector<std::int64_t> at = {0, 0, 256, 0};
+  const auto write = [&](const std::string& name, const std::vector<hsize_t>& dims) {
+    const Hdf5File file(folder / name);
+    H5Dclose(
+        file.dataset("attention_scores", dims, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, scores.data()));
+    H5Dclose(file.dataset("coords", {2, 2}, H5T_STD_I64LE, H5T_NATIVE_INT64, at.data()));
+  };
+  write("one.h5", {2});
+  write("row.h5", {1, 2});
+  write("short.h5", {1, 1});
+  for (const char* name : {"one.h5", "row.h5"}) {
+    EXPECT_EQ(read_attention_file(folder / name).scores, (std::vector<float>{1.0F, 2.0F})) << name;
+  }
+  expect_error(ErrorKind::kFormat, "expected (1, 2) for the 1 rows of 'attention_scores'", [&] {
+    read_attention_file(folder / "short.h5");
+  });
+  write_tile_coordinates(folder / "tiles.h5", some_coords(2), {});
+  expect_error(ErrorKind::kFormat, "no dataset 'attention_scores'", [&] {
+    read_attention_file(folder / "tiles.h5");
+  });
+  expect_error(ErrorKind::kUsage, "0 scores", [&] {
+    write_attention_file(folder / "x.h5", {}, some_coords(0), {});
+  });
+}
+
 TEST(Hdf5, CutsAndBitFlipsOfASmallFileAreContained) {
   const TemporaryFolder folder;
   write_clam_features(folder / "good.h5", some_features(4, 3), some_coords(4));

@@ -227,7 +227,8 @@ SlideVectors aggregate_slides(const std::vector<fs::path>& files,
       throw Error(ErrorKind::kData, fmt::format("slide '{}' is in two files", slide_id));
     }
     try {
-      Pooled pooled = pool_slide(read_features(file), job);
+      const Matrix<float> features = read_features(file);
+      const Pooled pooled = pool_slide(features, job);
       if (!out.slides.values.empty() && pooled.vector.size() != out.slides.values.cols()) {
         leave(fmt::format("{} features, the slides before it have {}",
                           pooled.vector.size(),
@@ -237,18 +238,13 @@ SlideVectors aggregate_slides(const std::vector<fs::path>& files,
       }
       out.slides.values.append_row(pooled.vector);
       highest.push_back(pooled.highest);
+      out.tiles.push_back(static_cast<std::int64_t>(features.rows()));
     } catch (const Error& error) {
       leave(error.what(), true);
       continue;
     }
     out.slides.case_ids.push_back(case_id);
     out.slides.item_ids.push_back(slide_id);
-  }
-  if (out.slides.case_ids.empty()) {
-    throw Error(ErrorKind::kData,
-                fmt::format("none of {} files gave a slide's vector{}",
-                            files.size(),
-                            out.left_out.empty() ? "" : ": " + out.left_out.front().reason));
   }
   std::map<std::string, std::vector<std::size_t>> rows_of_case;
   for (std::size_t i = 0; i < out.slides.case_ids.size(); ++i) {

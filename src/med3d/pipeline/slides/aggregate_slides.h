@@ -1,6 +1,7 @@
 // From features of tiles to one vector a slide, and one a patient: wsi_features.csv.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -52,8 +53,9 @@ struct AggregateJob {
 };
 
 struct SlideVectors {
-  FeatureTable slides;    // a row for each slide, case_id and slide_id
-  FeatureTable patients;  // a row for each case
+  FeatureTable slides;              // a row for each slide, case_id and slide_id
+  std::vector<std::int64_t> tiles;  // (slides,) pooled
+  FeatureTable patients;            // a row for each case
   struct LeftOut {
     std::string file;
     std::string reason;
@@ -66,10 +68,11 @@ struct SlideVectors {
 // a slide in h5 and pt both the h5 alone. Throws Error(kNotFound, kData) if there is none.
 std::vector<std::filesystem::path> feature_files(const std::filesystem::path& folder);
 
-// A file that cannot be read, or has another width than the first, is left out and told.
+// A file that cannot be read, or has another width than the first, is left out and told. If none is
+// left both tables have no row.
 //
 // Cost: one slide's features in memory. Sums are in f64, in the order of tiles and slides.
-// Throws Error(kUsage) for a pool without the model it needs, kData if no slide is left or a slide
+// Throws Error(kUsage) for a pool without the model it needs, kData if a slide
 // is in two files, as read_table for the slide table.
 SlideVectors aggregate_slides(const std::vector<std::filesystem::path>& files,
                               const AggregateJob& job,

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -22,6 +23,7 @@
 #include "med3d/io/formats/torch_file.h"
 #include "med3d/pipeline/slides/partial_features.h"
 #include "med3d/wsi/mpp.h"
+#include "med3d/wsi/process_list.h"
 #include "med3d/wsi/slide.h"
 #include "med3d/wsi/tile_file.h"
 
@@ -47,8 +49,8 @@ struct Work {
   Tiles tiles;
   std::string key;
   std::unique_ptr<PartialFeatures> partial;
+  std::vector<std::string> warnings;  // of this step
   std::atomic<bool> failed{false};
-  std::int64_t unread_chunks = 0;  // made by the reader, not yet written; of the encoding thread
 };
 
 // Consecutive tiles of one slide: their pixels, those left out not among them.
@@ -128,12 +130,19 @@ class Extraction {
         progress_(progress),
         tile_bytes_(static_cast<std::size_t>(3 * encoder.input_px * encoder.input_px)),
         dim_(static_cast<std::size_t>(encoder.encoder->embedding_dim())),
-        queue_(static_cast<std::size_t>(4 * job.batch), job.readers) {}
+        queue_(static_cast<std::size_t>(4 * job.batch), job.readers) {
+    // As CLAM, tiling writes no coordinates for a slide without tissue; its list tells it from one
+    // that was never tiled.
+    if (!job.patches.empty() || !fs::exists(folder.process_list())) return;
+    for (const auto& row : read_process_list(folder.process_list()).rows) {
+      if (row.status == kProcessed) tiled_.insert(row.slide_id);
+    }
+  }
 
   std::vector<SlideOutcome> run() {
     std::vector<std::thread> readers;
-    for (int i = 0; i < job_.readers; ++i) readers.emplace_back([&] { read_slides(); });
     try {
+      for (int i = 0; i < job_.readers; ++i) readers.emplace_back([&] { read_slides(); });
       encode();
     } catch (...) {
       queue_.stop();
@@ -170,12 +179,13 @@ class Extraction {
     SlideOutcome& outcome = outcomes_[work->index];
     outcome.step = "extract";
     if (!item.problem.empty()) throw Error(ErrorKind::kData, item.problem);
-    const fs::path tile_path = folder_.tiles(item.slide_id);
-    if (!fs::exists(tile_path)) {
-      throw Error(ErrorKind::kNotFound,
-                  fmt::format("no coordinates of tiles: {} is not there", tile_path.string()));
+    if (tiled_.contains(item.path.filename().string()) &&
+        !fs::exists(folder_.tiles(item.slide_id))) {
+      outcome.status = SlideStatus::kEmpty;
+      outcome.reason = "no tissue was found when it was tiled";
+      return;
     }
-    work->tiles = read_tiles(tile_path).tiles;
+    work->tiles = read_tiles(tile_path(item.slide_id)).tiles;
     Tiles& tiles = work->tiles;
     outcome.tiles = static_cast<std::int64_t>(tiles.coords.rows());
     if (outcome.tiles == 0) {
@@ -184,7 +194,9 @@ class Extraction {
       return;
     }
     work->key = key_of(item, tiles);
-    if (!job_.redo && is_finished(item, work->key, outcome)) return;
+    const auto most_bad = static_cast<std::int64_t>(
+        std::floor(job_.max_bad_tiles * static_cast<double>(outcome.tiles)));
+    if (!job_.redo && is_finished(item, work->key, most_bad, outcome)) return;
 
     auto slide = open_slide(item.path);
     outcome.format = slide->info().format;
@@ -207,9 +219,7 @@ class Extraction {
 
     std::vector<std::uint8_t> raw(static_cast<std::size_t>(3 * tiles.read_size * tiles.read_size));
     RgbResize resize(tiles.read_size, tiles.read_size, encoder_.input_px, encoder_.input_px);
-    const StainFit stain = fit_slide_stain(*slide, tiles, raw, outcome);
-    const auto most_bad = static_cast<std::int64_t>(
-        std::floor(job_.max_bad_tiles * static_cast<double>(outcome.tiles)));
+    const StainFit stain = fit_slide_stain(*slide, tiles, raw, work->warnings);
 
     const auto count = static_cast<std::uint64_t>(outcome.tiles);
     for (std::uint64_t first = work->partial->tiles_done(); first < count;) {
@@ -270,7 +280,7 @@ class Extraction {
   StainFit fit_slide_stain(Slide& slide,
                            const Tiles& tiles,
                            std::vector<std::uint8_t>& raw,
-                           SlideOutcome& outcome) const {
+                           std::vector<std::string>& warnings) const {
     if (job_.stain.method == StainMethod::kNone) return {};
     const auto count = static_cast<std::int64_t>(tiles.coords.rows());
     const std::int64_t looked = std::min(count, kStainTiles);
@@ -292,25 +302,35 @@ class Extraction {
       sample.insert(sample.end(), drawn.begin(), drawn.end());
     }
     StainFit fit = fit_stain(sample, job_.stain);
-    if (!fit.usable) outcome.warnings.push_back("stains left as they are: " + fit.reason);
+    if (!fit.usable) warnings.push_back("stains left as they are: " + fit.reason);
     return fit;
   }
 
+  // By the reader or the encoding thread; what went wrong first is what is told.
   void fail(Work& work, const std::exception& error) {
-    work.failed = true;
+    const std::lock_guard lock(failing_);
+    if (work.failed.exchange(true)) return;
     SlideOutcome& outcome = outcomes_[work.index];
     outcome.status = SlideStatus::kFailed;
     outcome.reason = describe(error);
   }
 
+  fs::path tile_path(const std::string& id) const {
+    const fs::path patches = job_.patches.empty() ? folder_.patches() : job_.patches;
+    for (const char* ending : {".h5", "_patches.h5"}) {
+      if (fs::exists(patches / (id + ending))) return patches / (id + ending);
+    }
+    throw Error(
+        ErrorKind::kNotFound,
+        fmt::format("no coordinates of tiles: {} is not there", (patches / (id + ".h5")).string()));
+  }
+
   // Everything that decides a feature's bits. The slide's own bytes are represented by their
-  // number: hashing gigabytes would cost more than reading the tiles.
+  // number.
   std::string key_of(const SlideItem& item, const Tiles& tiles) const {
     Sha256 hash;
     const auto add = [&](const std::string& text) { hash.update(text + "\n"); };
-    std::error_code error;
-    const auto bytes = fs::is_regular_file(item.path, error) ? fs::file_size(item.path, error) : 0;
-    add(fmt::format("slide {}", bytes));
+    add(fmt::format("slide {}", bytes_of(item)));
     hash.update(tiles.coords.data(), tiles.coords.size() * sizeof(std::int64_t));
     add(fmt::format("read {} {} {}", tiles.read_level, tiles.read_size, tiles.footprint));
     add(fmt::format("encoder {} {} {} {}",
@@ -318,13 +338,15 @@ class Extraction {
                     encoder_.weights_sha256,
                     to_string(encoder_.encoder->precision()),
                     encoder_.input_px));
+    if (!encoder_.options.empty()) add(encoder_.options);
     if (!encoder_.trained) add(fmt::format("weights' seed {}", job_.seed));
     if (job_.stain.method != StainMethod::kNone) {
       add(fmt::format("stain {} seed {}", to_string(job_.stain.method), job_.seed));
     }
     if (job_.check_quality) {
       const auto& q = job_.quality;
-      add(fmt::format("quality {}{}{}{} {} {} {} {} {}",
+      add(fmt::format("quality {} {}{}{}{} {} {} {} {} {}",
+                      item.mpp.value_or(0.0),
                       q.check_blank,
                       q.check_black,
                       q.check_blur,
@@ -345,9 +367,13 @@ class Extraction {
     return files;
   }
 
-  bool is_finished(const SlideItem& item, const std::string& key, SlideOutcome& outcome) {
+  bool is_finished(const SlideItem& item,
+                   const std::string& key,
+                   std::int64_t most_bad,
+                   SlideOutcome& outcome) {
     const fs::path path = folder_.record(item.slide_id);
     if (!fs::exists(path)) return false;
+    SlideOutcome found = outcome;
     try {
       const Json record = read_json(path);
       if (record.at("key").get<std::string>() != key) return false;
@@ -358,13 +384,24 @@ class Extraction {
           return false;
         }
       }
-      outcome.features = record.at("features").get<std::int64_t>();
+      found.features = record.at("features").get<std::int64_t>();
       for (const auto& [reason, n] : record.at("dropped").items()) {
-        outcome.dropped[reason] = n.get<std::int64_t>();
+        found.dropped[reason] = n.get<std::int64_t>();
+      }
+      if (found.dropped.contains("unreadable") && found.dropped["unreadable"] > most_bad) {
+        return false;
+      }
+      const Json& slide = record.at("slide");
+      found.format = slide.at("format").get<std::string>();
+      if (!slide.at("mpp").is_null()) found.mpp = slide.at("mpp").get<double>();
+      found.mpp_source = slide.at("mpp_source").get<std::string>();
+      for (const auto& warning : record.at("warnings")) {
+        found.warnings.push_back(warning.get<std::string>());
       }
     } catch (const std::exception&) {
       return false;  // a damaged record is none
     }
+    outcome = std::move(found);
     outcome.status = SlideStatus::kKept;
     progress_.advance(static_cast<std::size_t>(outcome.tiles));
     return true;
@@ -466,6 +503,8 @@ class Extraction {
     if (partial.rows() == 0) {
       throw Error(ErrorKind::kData, "every tile was left out: nothing to encode");
     }
+    // An old record must not speak for new files, should a kill come between the two.
+    fs::remove(folder_.record(id));
     const RowStream rows = {partial.rows(), dim_, [&](const RowStream::Take& take) {
                               partial.read([&](const FeatureBatch& batch) {
                                 if (!batch.embeddings.empty()) take(batch.embeddings);
@@ -474,16 +513,27 @@ class Extraction {
     if (job_.write_h5) write_clam_features(folder_.features_h5(id), rows, coords);
     if (job_.write_pt) write_torch_rows(folder_.features_pt(id), rows);
 
+    if (const auto bad = outcome.dropped.find("unreadable"); bad != outcome.dropped.end()) {
+      work.warnings.push_back(fmt::format(
+          "{} of {} tiles could not be read and are left out", bad->second, outcome.tiles));
+    }
+    outcome.warnings.insert(outcome.warnings.end(), work.warnings.begin(), work.warnings.end());
     // The record comes last: a slide without one is not finished.
     Json record = {{"key", work.key},
                    {"slide_id", id},
                    {"tiles", outcome.tiles},
                    {"features", outcome.features},
                    {"dim", dim_},
+                   {"slide",
+                    {{"format", outcome.format},
+                     {"mpp", outcome.mpp > 0 ? Json(outcome.mpp) : Json()},
+                     {"mpp_source", outcome.mpp_source}}},
+                   {"warnings", work.warnings},
                    {"encoder",
                     {{"name", encoder_.name},
                      {"trained", encoder_.trained},
                      {"weights_sha256", encoder_.weights_sha256},
+                     {"options", encoder_.options},
                      {"precision", to_string(encoder_.encoder->precision())}}}};
     record["dropped"] = Json::object();
     for (const auto& [reason, n] : outcome.dropped) record["dropped"][reason] = n;
@@ -505,6 +555,8 @@ class Extraction {
   std::size_t tile_bytes_;
   std::size_t dim_;
   Queue queue_;
+  std::set<std::string> tiled_;  // file names of slides that were: without coordinates, no tissue
+  std::mutex failing_;
   std::atomic<std::size_t> next_{0};
 };
 
@@ -532,9 +584,6 @@ std::vector<SlideOutcome> extract_slides(const std::vector<SlideItem>& slides,
   if (tiled.empty()) {
     tiled.resize(slides.size());
     for (std::size_t i = 0; i < slides.size(); ++i) tiled[i].slide_id = slides[i].slide_id;
-  }
-  for (const char* name : {"slides", "h5_files", "pt_files"}) {
-    if (fs::exists(folder.root / name)) remove_stale_temporaries(folder.root / name);
   }
   progress.start("encoding tiles", total);
   return Extraction(slides, std::move(tiled), folder, encoder, job, progress).run();

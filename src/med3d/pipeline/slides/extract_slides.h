@@ -30,6 +30,7 @@ struct LoadedEncoder {
   std::string weights_sha256;  // empty for an untrained one
   bool trained = true;
   std::int64_t input_px = 224;
+  std::string options;  // of an encoder that has some: what else decides its features' bits
 };
 
 struct ExtractJob {
@@ -40,14 +41,15 @@ struct ExtractJob {
   StainOptions stain;          // kNone: off
   bool check_quality = false;  // drop blank, black, blurred and inked tiles
   QualityOptions quality;
-  std::uint64_t seed = 0;  // of the stain sample
-  bool redo = false;       // also what is there already
+  std::uint64_t seed = 0;         // of the stain sample
+  bool redo = false;              // also what is there already
+  std::filesystem::path patches;  // coordinates of another job; empty = the folder's own
   bool write_h5 = true;
   bool write_pt = true;
 };
 
-// Encodes the tiles of patches/<id>.h5 (ours, CLAM's or TRIDENT's) of each slide and writes
-// h5_files/, pt_files/ and the slide's record.
+// Encodes the tiles of patches/<id>.h5 (ours, CLAM's or TRIDENT's <id>_patches.h5) of each slide
+// and writes h5_files/, pt_files/ and the slide's record.
 //
 // slides    those to encode
 // tiled     outcomes of tile_slides for the same slides, or empty: those that failed or are empty

@@ -8,13 +8,17 @@
 //   h5_files/<id>.h5             features and coordinates
 //   pt_files/<id>.pt             features, as torch.load takes them
 //   outcomes.csv, outcomes.json  what became of each slide
+//   slides/<id>.tiles.json       what its tiles were made of
 //   slides/<id>.json             record of a finished slide: what it was made of, and its files
 //   slides/.<id>.part            features of a slide that is being encoded
 //   wsi_slide_features.csv, wsi_features.csv   one vector a slide, one a patient
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
+
+#include "med3d/pipeline/folder_lock.h"
 
 namespace med3d::pipeline {
 
@@ -37,6 +41,9 @@ struct SlideFolder {
   std::filesystem::path features_pt(const std::string& id) const {
     return root / "pt_files" / (id + ".pt");
   }
+  std::filesystem::path tile_record(const std::string& id) const {
+    return root / "slides" / (id + ".tiles.json");
+  }
   std::filesystem::path record(const std::string& id) const {
     return root / "slides" / (id + ".json");
   }
@@ -47,6 +54,10 @@ struct SlideFolder {
   std::filesystem::path outcomes_json() const { return root / "outcomes.json"; }
   std::filesystem::path slide_vectors() const { return root / "wsi_slide_features.csv"; }
   std::filesystem::path patient_vectors() const { return root / "wsi_features.csv"; }
+
+  // Makes the folder, removes what a killed job left half written in it, and keeps other processes
+  // out for as long as the result lives. Throws as make_folder and FolderLock.
+  std::unique_ptr<FolderLock> claim() const;
 };
 
 }  // namespace med3d::pipeline

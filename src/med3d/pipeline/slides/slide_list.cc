@@ -216,4 +216,18 @@ std::vector<SlideItem> find_slides(const SlideSearch& search) {
   return out;
 }
 
+std::uint64_t bytes_of(const SlideItem& item) {
+  const auto size_of = [](const fs::path& path) -> std::uint64_t {
+    std::error_code error;
+    if (!fs::is_regular_file(path, error)) return 0;
+    const auto size = fs::file_size(path, error);
+    return error ? 0 : size;
+  };
+  std::error_code error;
+  if (!fs::is_directory(item.path, error)) return size_of(item.path);
+  std::uint64_t sum = 0;
+  for (const auto& entry : fs::directory_iterator(item.path, error)) sum += size_of(entry.path());
+  return sum;
+}
+
 }  // namespace med3d::pipeline

@@ -1,6 +1,7 @@
 // Which slides there are: folders, lists and single files to items with an id each.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -35,5 +36,9 @@ struct SlideSearch {
 // Throws Error(kNotFound) for a place that is not there or a listed slide that is in none, kUsage
 // if nothing is asked for, kData for a place without a slide, kFormat as read_table.
 std::vector<SlideItem> find_slides(const SlideSearch& search);
+
+// Bytes of the slide's file, of all files for a folder of them; 0 for what is neither. It stands
+// for the slide's content in records: hashing gigabytes would cost more than reading the tiles.
+std::uint64_t bytes_of(const SlideItem& item);
 
 }  // namespace med3d::pipeline

@@ -8,6 +8,8 @@
 
 #include "med3d/core/error.h"
 #include "med3d/core/file.h"
+#include "med3d/core/hash.h"
+#include "med3d/core/json.h"
 #include "med3d/core/parallel.h"
 #include "med3d/core/text.h"
 #include "med3d/io/formats/jpeg.h"
@@ -30,7 +32,7 @@ void write_picture(const fs::path& path, const RgbImage& image) {
 std::string attempts_text(const Tissue& tissue) {
   std::vector<std::string> parts;
   for (const auto& attempt : tissue.attempts) {
-    parts.push_back(fmt::format("a_t {}{}", attempt.a_t, attempt.use_otsu ? " with Otsu" : ""));
+    parts.push_back(fmt::format("a_t {:g}{}", attempt.a_t, attempt.use_otsu ? " with Otsu" : ""));
   }
   return join(parts, ", ");
 }
@@ -39,8 +41,14 @@ std::string attempts_text(const Tissue& tissue) {
 void tile_slide(const SlideItem& item,
                 const SlideFolder& folder,
                 const TileJob& job,
+                const std::string& key,
                 ProcessRow& row,
                 SlideOutcome& outcome) {
+  // Coordinates of other parameters must not outlive this: a later step would take them for ours.
+  if (job.write_tiles) {
+    fs::remove(folder.tiles(item.slide_id));
+    fs::remove(folder.tile_record(item.slide_id));
+  }
   outcome.step = "open";
   const auto slide = open_slide(item.path);
   const SlideInfo& info = slide->info();
@@ -59,9 +67,10 @@ void tile_slide(const SlideItem& item,
     row.status = kFailedSegmentation;
     throw Error(ErrorKind::kData, tissue.problem);
   }
-  if (tissue.attempts.size() > 1) {
-    outcome.warnings.push_back(
-        fmt::format("no tissue at first: looked again with {}", attempts_text(tissue)));
+  if (tissue.attempts.size() > 1 && !tissue.empty()) {
+    outcome.warnings.push_back(fmt::format("tissue was found at the last of {} looks: {}",
+                                           tissue.attempts.size(),
+                                           attempts_text(tissue)));
   }
   const bool same_level = row.parameters.vis_level == row.parameters.segment.seg_level;
   if (job.contours) write_tissue_geojson(folder.contours(item.slide_id), tissue);
@@ -80,10 +89,12 @@ void tile_slide(const SlideItem& item,
   if (job.write_tiles) {
     outcome.step = "tile";
     TileOptions options = job.tiles;
-    options.slide_mpp = verdict.mpp;
+    // Only a scale that was judged: one that the slide states and nobody believes is none.
+    SlideInfo judged = info;
+    judged.mpp_x = judged.mpp_y = options.slide_mpp = verdict.mpp;
     options.use_padding = row.parameters.use_padding;
     options.contour_fn = row.parameters.contour_fn;
-    const Tiles tiles = make_tiles(info, tissue, options);
+    const Tiles tiles = make_tiles(judged, tissue, options);
     outcome.tiles = static_cast<std::int64_t>(tiles.coords.rows());
     if (tiles.dropped_single > 0) {
       outcome.warnings.push_back(fmt::format(
@@ -101,22 +112,73 @@ void tile_slide(const SlideItem& item,
           folder.stitch(item.slide_id),
           draw_stitch(same_level ? level : read_level(*slide, row.parameters.vis_level), tiles));
     }
+    write_json(folder.tile_record(item.slide_id),
+               {{"key", key},
+                {"slide_id", item.slide_id},
+                {"tiles", outcome.tiles},
+                {"format", outcome.format},
+                {"mpp", outcome.mpp > 0 ? Json(outcome.mpp) : Json()},
+                {"mpp_source", outcome.mpp_source},
+                {"warnings", outcome.warnings}});
     // Last: where it is, the slide is done.
     write_tiles(folder.tiles(item.slide_id), tiles, item.slide_id, folder.patches().string());
+    row.status = kProcessed;
   }
-  row.status = kProcessed;
+}
+
+// Everything that decides where the tiles are. The slide's own bytes are represented by their
+// number.
+std::string tile_key(const SlideItem& item, const TileJob& job, const ProcessRow& row) {
+  ProcessList parameters;
+  parameters.rows.push_back(row);
+  parameters.rows.front().process = true;
+  parameters.rows.front().status = kToBeProcessed;
+  parameters.rows.front().extra.clear();
+  const TileOptions& o = job.tiles;
+  const auto optional = [](const std::optional<double>& value) {
+    return value ? fmt::format("{}", *value) : std::string("none");
+  };
+  return sha256_hex(
+      fmt::format("{}slide {} mpp {} area {} clam {}\n"
+                  "{} {} {} {} {} {} {} {} {} {}\n",
+                  process_list_csv(parameters),
+                  bytes_of(item),
+                  optional(item.mpp ? item.mpp : o.slide_mpp),
+                  optional(row.legacy_area),
+                  row.parameters.segment.clam,
+                  to_string(o.mode),
+                  o.patch_size,
+                  o.step_size,
+                  o.target_mpp,
+                  o.level_tolerance,
+                  o.patch_level,
+                  o.target_magnification,
+                  optional(o.slide_magnification),
+                  o.overlap,
+                  o.min_tissue_proportion));
 }
 
 bool is_tiled(const SlideItem& item,
               const SlideFolder& folder,
               const TileJob& job,
+              const std::string& key,
               SlideOutcome& outcome) {
   if (job.redo || !job.write_tiles || !fs::exists(folder.tiles(item.slide_id))) return false;
   try {
     outcome.tiles =
         static_cast<std::int64_t>(read_tiles(folder.tiles(item.slide_id)).tiles.coords.rows());
-  } catch (const Error&) {
-    return false;  // damaged: it is made again
+    if (fs::exists(folder.tile_record(item.slide_id))) {
+      const Json record = read_json(folder.tile_record(item.slide_id));
+      if (record.at("key").get<std::string>() != key) return false;
+      outcome.format = record.at("format").get<std::string>();
+      if (!record.at("mpp").is_null()) outcome.mpp = record.at("mpp").get<double>();
+      outcome.mpp_source = record.at("mpp_source").get<std::string>();
+      outcome.warnings = record.at("warnings").get<std::vector<std::string>>();
+    }
+  } catch (const std::exception&) {
+    outcome = SlideOutcome{};  // damaged: it is made again
+    outcome.slide_id = item.slide_id;
+    return false;
   }
   outcome.status = SlideStatus::kKept;
   outcome.step = "tile";
@@ -173,17 +235,19 @@ std::vector<SlideOutcome> tile_slides(const std::vector<SlideItem>& slides,
     }
     try {
       if (!item.problem.empty()) throw Error(ErrorKind::kData, item.problem);
-      if (is_tiled(item, folder, job, outcome)) {
+      const std::string key = tile_key(item, job, row);
+      if (is_tiled(item, folder, job, key, outcome)) {
         row.status = kAlreadyExists;
       } else {
-        tile_slide(item, folder, job, row, outcome);
+        tile_slide(item, folder, job, key, row, outcome);
       }
-    } catch (const Error& error) {
+    } catch (const std::exception& error) {
       outcome.status = SlideStatus::kFailed;
-      outcome.reason = error.what();
+      outcome.reason = describe(error);
       if (row.status == kToBeProcessed) row.status = "failed";
     }
-    row.process = false;
+    // Segmented only, it is still to do: the list can be edited and given to tiling.
+    row.process = row.status == kToBeProcessed;
     const std::lock_guard lock(mutex);
     list.rows[row_of[i]] = std::move(row);
     write_process_list(folder.process_list(), list);

@@ -27,7 +27,9 @@ struct TileJob {
 };
 
 // Segments and tiles each slide and writes patches/, pictures, outlines and CLAM's process list,
-// which is written anew after each slide. A slide whose files are there already is kept.
+// which is written anew after each slide. A slide whose coordinates are there already is kept,
+// unless its record says that they were made with other parameters; coordinates without a record,
+// as CLAM and TRIDENT write them, are kept as they are.
 //
 // One bad slide is an outcome, and the others go on. A slide without tissue after all attempts is
 // kEmpty and has no patches file, as with CLAM.

@@ -1,0 +1,87 @@
+#include "med3d/cli/commands/slide_output.h"
+
+#include <fmt/format.h>
+
+#include "med3d/cli/output.h"
+#include "med3d/core/file.h"
+#include "med3d/core/json.h"
+
+namespace med3d {
+
+void declare_slide_output(Schema& schema) {
+  schema
+      .path("output",
+            "folder of the results, in CLAM's layout; a job that was stopped goes on",
+            "med3d-slides")
+      .alias("save-dir")
+      .alias("job-dir")
+      .alias("feat-dir");
+  add_common_threads(schema);
+  schema.flag("overwrite", "Make again what is there already").alias("no-auto-skip");
+  add_common_dry_run(schema);
+}
+
+int tell_slides(const Options& options,
+                std::string_view command,
+                const std::vector<pipeline::SlideItem>& slides) {
+  Json list = Json::array();
+  std::string text = fmt::format(
+      "{}: {} slides into {}\n", command, slides.size(), options.path("output").string());
+  for (const auto& slide : slides) {
+    list.push_back({{"slide_id", slide.slide_id},
+                    {"path", slide.path.string()},
+                    {"mpp", slide.mpp ? Json(*slide.mpp) : Json()},
+                    {"problem", slide.problem}});
+    text += fmt::format("  {}  {}{}\n",
+                        slide.slide_id,
+                        slide.path.string(),
+                        slide.problem.empty() ? "" : ": " + slide.problem);
+  }
+  if (options.json()) {
+    print_json({{"command", command},
+                {"output", options.path("output").string()},
+                {"slides", std::move(list)}});
+  } else {
+    print(text);
+  }
+  return kExitDone;
+}
+
+int finish_slides(const Options& options,
+                  const pipeline::SlideFolder& folder,
+                  const SlideResult& result,
+                  Progress& progress) {
+  Json document = {{"schema", 1}, {"command", result.command}};
+  if (!result.notice.empty()) document["notice"] = result.notice;
+  if (result.encoder != nullptr) {
+    document["encoder"] = {{"name", result.encoder->name},
+                           {"trained", result.encoder->trained},
+                           {"weights_sha256", result.encoder->weights_sha256},
+                           {"options", result.encoder->options},
+                           {"precision", to_string(result.encoder->encoder->precision())},
+                           {"embedding_dim", result.encoder->encoder->embedding_dim()}};
+  }
+  document["slides"] = Json::array();
+  for (const auto& outcome : result.outcomes) document["slides"].push_back(outcome.to_json());
+  write_file_atomic(folder.outcomes_csv(), pipeline::outcomes_csv(result.outcomes));
+  write_json(folder.outcomes_json(), document);
+  progress.finish();
+
+  if (options.json()) {
+    print_json(document);
+  } else {
+    for (const auto& outcome : result.outcomes) {
+      for (const auto& warning : outcome.warnings) {
+        progress.warn(outcome.slide_id + ": " + warning);
+      }
+    }
+    print(pipeline::outcomes_text(result.outcomes));
+    if (!result.notice.empty()) print(result.notice + "\n");
+    if (!options.quiet()) {
+      for (const auto& file : result.files) print((folder.root / file).string() + "\n");
+    }
+  }
+  return pipeline::exit_code(result.outcomes);
+}
+
+}  // namespace med3d

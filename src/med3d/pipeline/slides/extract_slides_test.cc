@@ -1,0 +1,223 @@
+#include "med3d/pipeline/slides/extract_slides.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "med3d/core/progress.h"
+#include "med3d/io/features.h"
+#include "med3d/pipeline/slides/test_slides.h"
+#include "med3d/wsi/tile_file.h"
+
+namespace med3d::pipeline {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::small_tiles;
+using testing::synth_slides;
+using testing::TempFolder;
+
+constexpr std::int64_t kSide = 16;
+
+// The mean of each channel, and a number to count by: fast, and of known value.
+class MeanEncoder : public Encoder {
+ public:
+  std::int64_t embedding_dim() const override { return 3; }
+  Precision precision() const override { return Precision::kF32; }
+  void encode(std::span<const std::uint8_t> rgb, std::span<float> embeddings) override {
+    if (calls++ == fail_at) throw Error(ErrorKind::kIo, "the power went");
+    const std::size_t pixels = kSide * kSide;
+    for (std::size_t i = 0; i < rgb.size() / (3 * pixels); ++i) {
+      for (std::size_t c = 0; c < 3; ++c) {
+        double sum = 0;
+        for (std::size_t p = 0; p < pixels; ++p) sum += rgb[3 * (i * pixels + p) + c];
+        embeddings[3 * i + c] = static_cast<float>(sum / static_cast<double>(pixels));
+      }
+      ++tiles;
+      if (tiles == nan_at) embeddings[3 * i] = std::numeric_limits<float>::quiet_NaN();
+    }
+  }
+
+  int calls = 0;
+  int tiles = 0;
+  int fail_at = -1;
+  int nan_at = -1;
+};
+
+class ExtractSlidesTest : public ::testing::Test {
+ protected:
+  ExtractSlidesTest() : slides_(synth_slides(temp_.path() / "slides")) {
+    tiled_ = tile_slides(slides_, folder_, small_tiles(), silent_progress());
+    job_.batch = 4;
+  }
+
+  std::vector<SlideOutcome> extract() { return extract_with(std::make_unique<MeanEncoder>()); }
+  std::vector<SlideOutcome> extract_with(std::unique_ptr<MeanEncoder> encoder) {
+    encoder_ = encoder.get();
+    loaded_.encoder = std::move(encoder);
+    loaded_.name = "mean";
+    loaded_.input_px = kSide;
+    return extract_slides(slides_, tiled_, folder_, loaded_, job_, silent_progress());
+  }
+  std::string all_bytes() {
+    std::string out;
+    for (const char* id : {"a", "b"}) {
+      for (const auto& path :
+           {folder_.features_h5(id), folder_.features_pt(id), folder_.record(id)}) {
+        out += read_file(path, 1 << 20);
+      }
+    }
+    return out;
+  }
+
+  TempFolder temp_;
+  std::vector<SlideItem> slides_;
+  SlideFolder folder_{temp_.path() / "out"};
+  std::vector<SlideOutcome> tiled_;
+  LoadedEncoder loaded_;
+  MeanEncoder* encoder_ = nullptr;
+  ExtractJob job_;
+};
+
+TEST_F(ExtractSlidesTest, WritesOneRowForEachTileInTheirOrder) {
+  const auto outcomes = extract();
+  ASSERT_EQ(outcomes[0].status, SlideStatus::kDone) << outcomes[0].reason;
+  const auto features = read_features(folder_.features_h5("a"));
+  EXPECT_EQ(features, read_features(folder_.features_pt("a")));
+  const auto tiles = read_tiles(folder_.tiles("a")).tiles;
+  ASSERT_EQ(features.rows(), tiles.coords.rows());
+  ASSERT_GT(features.rows(), 6U);
+  // The mean of a tile hardly depends on its reduction to 16 x 16.
+  const auto slide = open_slide(slides_[0].path);
+  for (const std::size_t row : {std::size_t{0}, features.rows() - 1}) {
+    const auto pixels = slide->read_region(tiles.coords(row, 0),
+                                           tiles.coords(row, 1),
+                                           tiles.read_level,
+                                           tiles.read_size,
+                                           tiles.read_size);
+    double sum = 0;
+    for (std::size_t i = 1; i < pixels.pixels.size(); i += 3) sum += pixels.pixels[i];
+    EXPECT_NEAR(features(row, 1), sum / static_cast<double>(pixels.pixels.size() / 3), 1.0);
+  }
+}
+
+TEST_F(ExtractSlidesTest, GivesTheSameBytesForAnyBatchAndNumberOfReaders) {
+  extract();
+  const std::string expected = all_bytes();
+  job_.redo = true;
+  job_.batch = 5;
+  job_.readers = 3;
+  extract();
+  EXPECT_EQ(all_bytes(), expected);
+}
+
+TEST_F(ExtractSlidesTest, GoesOnAfterAStopAndEndsWithTheSameBytes) {
+  extract();
+  const int tiles = encoder_->tiles;
+  const std::string expected = all_bytes();
+  for (const char* name : {"slides", "h5_files", "pt_files"}) fs::remove_all(folder_.root / name);
+  auto stopped = std::make_unique<MeanEncoder>();
+  stopped->fail_at = 3;
+  EXPECT_THROW(extract_with(std::move(stopped)), Error);
+  const auto outcomes = extract();
+  EXPECT_EQ(outcomes[0].status, SlideStatus::kDone);
+  EXPECT_EQ(all_bytes(), expected);
+  EXPECT_LT(encoder_->tiles, tiles) << "nothing was resumed";
+  EXPECT_FALSE(fs::exists(folder_.partial("a")));
+}
+
+TEST_F(ExtractSlidesTest, KeepsWhatFitsAndEncodesWhatDoesNot) {
+  extract();
+  auto outcomes = extract();
+  EXPECT_EQ(outcomes[0].status, SlideStatus::kKept);
+  EXPECT_EQ(encoder_->calls, 0);
+  EXPECT_EQ(outcomes[0].features, outcomes[0].tiles);
+
+  loaded_.weights_sha256 = "other";
+  EXPECT_EQ(extract()[0].status, SlideStatus::kDone);
+  loaded_.options = "other";
+  EXPECT_EQ(extract()[0].status, SlideStatus::kDone);
+  fs::resize_file(folder_.features_pt("b"), 10);
+  outcomes = extract();
+  EXPECT_EQ(outcomes[0].status, SlideStatus::kKept);
+  EXPECT_EQ(outcomes[1].status, SlideStatus::kDone);
+}
+
+TEST_F(ExtractSlidesTest, WritesNothingOfASlideWithAValueThatIsNotFinite) {
+  auto encoder = std::make_unique<MeanEncoder>();
+  encoder->nan_at = 2;  // of the first slide, as there is one reader
+  const auto outcomes = extract_with(std::move(encoder));
+  EXPECT_EQ(outcomes[0].status, SlideStatus::kFailed);
+  EXPECT_NE(outcomes[0].reason.find("not finite in tiles 0 to 3"), std::string::npos)
+      << outcomes[0].reason;
+  EXPECT_FALSE(fs::exists(folder_.features_h5("a")));
+  EXPECT_EQ(outcomes[1].status, SlideStatus::kDone);
+}
+
+TEST_F(ExtractSlidesTest, PassesOnWhatTilingCouldNot) {
+  tiled_[0].status = SlideStatus::kFailed;
+  tiled_[0].reason = "why";
+  const auto outcomes = extract();
+  EXPECT_EQ(outcomes[0].reason, "why");
+  EXPECT_EQ(outcomes[1].status, SlideStatus::kDone);
+}
+
+TEST_F(ExtractSlidesTest, FailsASlideWithoutCoordinates) {
+  fs::remove(folder_.tiles("a"));
+  fs::remove(folder_.process_list());
+  tiled_.clear();
+  const auto outcomes = extract();
+  EXPECT_EQ(outcomes[0].status, SlideStatus::kFailed);
+  EXPECT_NE(outcomes[0].reason.find("no coordinates of tiles"), std::string::npos);
+  EXPECT_EQ(outcomes[1].status, SlideStatus::kDone);
+}
+
+TEST_F(ExtractSlidesTest, KnowsASlideWithoutTissueFromTheProcessList) {
+  fs::remove(folder_.tiles("a"));
+  tiled_.clear();
+  const auto outcomes = extract();
+  EXPECT_EQ(outcomes[0].status, SlideStatus::kEmpty);
+  EXPECT_EQ(exit_code(outcomes), 0);
+}
+
+TEST_F(ExtractSlidesTest, ReadsCoordinatesOfAnotherFolderUnderTridentsName) {
+  fs::create_directories(temp_.path() / "other");
+  for (const char* id : {"a", "b"}) {
+    fs::rename(folder_.tiles(id), temp_.path() / "other" / (std::string(id) + "_patches.h5"));
+  }
+  tiled_.clear();
+  job_.patches = temp_.path() / "other";
+  EXPECT_EQ(exit_code(extract()), 0);
+}
+
+// Zeros within a slide spoil tiles: too many of them fail it, some are left out and counted.
+TEST_F(ExtractSlidesTest, LeavesOutUnreadableTilesUpToAShare) {
+  std::string bytes = read_file(slides_[0].path, 1 << 24);
+  std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(bytes.size() / 3), 20'000, '\0');
+  write_file_atomic(slides_[0].path, bytes);
+  auto outcomes = extract();
+  ASSERT_EQ(outcomes[0].status, SlideStatus::kFailed);
+  EXPECT_NE(outcomes[0].reason.find("tiles cannot be read, more than 1 %"), std::string::npos);
+  EXPECT_EQ(outcomes[1].status, SlideStatus::kDone);
+  job_.max_bad_tiles = 1.0;
+  outcomes = extract();
+  ASSERT_EQ(outcomes[0].status, SlideStatus::kDone) << outcomes[0].reason;
+  EXPECT_EQ(outcomes[0].dropped["unreadable"] + outcomes[0].features, outcomes[0].tiles);
+  EXPECT_GT(outcomes[0].dropped["unreadable"], 0);
+  EXPECT_EQ(read_features(folder_.features_h5("a")).rows(),
+            static_cast<std::size_t>(outcomes[0].features));
+  // What was kept under a looser rule does not pass the stricter one.
+  job_.max_bad_tiles = 0.0;
+  EXPECT_EQ(extract()[0].status, SlideStatus::kFailed);
+}
+
+TEST_F(ExtractSlidesTest, RefusesOptionsOutOfTheirRange) {
+  job_.batch = 0;
+  EXPECT_THROW(extract(), Error);
+  job_.batch = 4;
+  job_.max_bad_tiles = 2;
+  EXPECT_THROW(extract(), Error);
+}
+
+}  // namespace
+}  // namespace med3d::pipeline
