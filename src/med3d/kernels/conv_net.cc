@@ -10,6 +10,7 @@
 #include <functional>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -91,7 +92,13 @@ struct Layer {
   Convolution convolution;  // weights are handed on at build()
   bool has_residual = false;
   ConvNet::Node residual = 0;
-  double operations = 0.0;
+  double operations = 0.0;  // for each position of the result
+};
+
+// Weights in the layout and type that a kernel asked for.
+struct Placed {
+  dnnl::memory weights;
+  dnnl::memory bias;
 };
 
 // An activation: its description, and the storage it lies in (in place of a residual: the same).
@@ -231,6 +238,8 @@ struct ConvNet::Impl {
   double operations = 0.0;
 
   bool built = false;
+  std::optional<Node> last_node;  // from build() on
+  std::vector<Placed> placed;  // of each layer; they outlive a change of size
   std::vector<Value> values;
   std::vector<Storage> storages;
   std::vector<Step> steps;
@@ -238,7 +247,8 @@ struct ConvNet::Impl {
   std::size_t input_value = 0;
   std::size_t output_value = 0;  // plain f32: channels first, or channels last before a global mean
   bool mean_at_end = false;
-  std::vector<std::int64_t> shape;  // of the output
+  std::vector<std::int64_t> shape;     // of the output
+  std::vector<std::int64_t> averaged;  // shape before a global mean
   std::size_t weight_bytes = 0;
   std::size_t lane_bytes = 0;
 
@@ -281,7 +291,7 @@ struct ConvNet::Impl {
   Type type() const { return onednn::type_of(options.arithmetic); }
 
   const Layer& at(Node node, std::string_view what) const {
-    if (built) refuse(fmt::format("{}: the net is already built", what));
+    if (last_node) refuse(fmt::format("{}: the net is already built", what));
     if (node >= layers.size()) refuse(fmt::format("{}: there is no node {}", what, node));
     if (layers[node].kind == Layer::Kind::kGlobalMean) {
       refuse(fmt::format("{}: a global mean is the last layer", what));
@@ -377,15 +387,36 @@ struct ConvNet::Impl {
     return result;
   }
 
+  Format plain_weights() const { return axes == 2 ? Format::oihw : Format::oidhw; }
+
+  // Brings a layer's weights into the kernel's layout: from those it was given, which are then
+  // dropped, or from the layout of a kernel for another size, mostly the same.
+  void place_weights(Node node, const dnnl::memory::desc& plain, const dnnl::memory::desc& wanted) {
+    Convolution& given = layers[node].convolution;
+    Placed& mine = placed[node];
+    if (mine.weights) {
+      if (mine.weights.get_desc() != wanted) mine.weights = onednn::reordered(mine.weights, wanted);
+    } else {
+      if (layers[node].from == kInput && whole_pixels()) {
+        given.weight = for_whole_pixels(given.weight, layers[node].channels);
+      }
+      if (type() == Type::bf16) round_keeping_sums(given.weight, layers[node].channels);
+      mine.weights = onednn::reordered(onednn::view(plain, given.weight.data()), wanted);
+      const auto bias = onednn::desc({layers[node].channels}, Type::f32, Format::x);
+      mine.bias = onednn::reordered(onednn::view(bias, given.bias.data()), bias);
+      given.weight = {};
+      given.bias = {};
+    }
+    weight_bytes += wanted.get_size() + mine.bias.get_desc().get_size();
+  }
+
   // needed[node]: how many layers that are still to come read the node.
-  std::size_t build_convolution(Layer& layer,
+  std::size_t build_convolution(Node node,
                                 const std::vector<std::size_t>& value_of,
                                 const std::vector<std::size_t>& needed) {
+    const Layer& layer = layers[node];
     const Layer& before = layers[layer.from];
     const bool on_whole_pixels = layer.from == kInput && whole_pixels();
-    if (on_whole_pixels) {
-      layer.convolution.weight = for_whole_pixels(layer.convolution.weight, layer.channels);
-    }
     const std::int64_t source_channels = on_whole_pixels ? input_channels() : before.channels;
     const Dims source_dims = dims(source_channels, before.extent);
     const Dims result_dims = dims(layer.channels, layer.extent);
@@ -440,23 +471,12 @@ struct ConvNet::Impl {
       steps.push_back(std::move(step));
     }
 
-    if (type() == Type::bf16) round_keeping_sums(layer.convolution.weight, layer.channels);
-    const Format plain_weights = axes == 2 ? Format::oihw : Format::oidhw;
-    const dnnl::memory weights =
-        onednn::reordered(onednn::view(onednn::desc(weight_dims, Type::f32, plain_weights),
-                                       layer.convolution.weight.data()),
-                          pd.weights_desc());
-    const auto bias_desc = onednn::desc({layer.channels}, Type::f32, Format::x);
-    const dnnl::memory bias =
-        onednn::reordered(onednn::view(bias_desc, layer.convolution.bias.data()), bias_desc);
-    weight_bytes += pd.weights_desc().get_size() + bias_desc.get_size();
-    layer.convolution.weight = {};
-    layer.convolution.bias = {};
+    place_weights(node, onednn::desc(weight_dims, Type::f32, plain_weights()), pd.weights_desc());
 
     Step step;
     step.primitive = dnnl::convolution_forward(pd);
     step.values = {{DNNL_ARG_SRC, source}, {DNNL_ARG_DST, result}};
-    step.constants = {{DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_BIAS, bias}};
+    step.constants = {{DNNL_ARG_WEIGHTS, placed[node].weights}, {DNNL_ARG_BIAS, placed[node].bias}};
     step.scratchpad = pd.scratchpad_desc().get_size();
     touch(source);
     touch(result);
@@ -528,7 +548,7 @@ struct ConvNet::Impl {
       const bool reads_as_is = (layer.from == kInput && layer.kind != Layer::Kind::kConvolution) ||
                                (layer.has_residual && layer.residual == kInput);
       if (whole_pixels() && reads_as_is) refuse_whole_pixels(node);
-      operations += layer.operations;
+      operations += layer.operations * static_cast<double>(product(layer.extent));
       --needed[layer.from];
       if (layer.has_residual) --needed[layer.residual];
       const std::string name = layer.kind == Layer::Kind::kConvolution
@@ -537,7 +557,7 @@ struct ConvNet::Impl {
       onednn::guarded(name, [&] {
         switch (layer.kind) {
           case Layer::Kind::kConvolution:
-            value_of[node] = build_convolution(layer, value_of, needed);
+            value_of[node] = build_convolution(node, value_of, needed);
             break;
           case Layer::Kind::kMaxPool:
           case Layer::Kind::kMeanPool:
@@ -555,6 +575,11 @@ struct ConvNet::Impl {
     mean_at_end = last.kind == Layer::Kind::kGlobalMean;
     const Node source = mean_at_end ? last.from : output;
     shape = {last.channels};
+    averaged.clear();
+    if (mean_at_end) {
+      averaged = {last.channels};
+      averaged.insert(averaged.end(), layers[source].extent.begin(), layers[source].extent.end());
+    }
     if (!mean_at_end) shape.insert(shape.end(), last.extent.begin(), last.extent.end());
     output_value =
         in_layout(value_of[source],
@@ -595,7 +620,62 @@ struct ConvNet::Impl {
     }
   }
 
-  void compute(Lane& lane, float* output) {
+  // Kernels are chosen for the number of threads they will run on.
+  void build() {
+    const ThreadScope scope(options.threads);
+    onednn::guarded("conv net", [&] {
+      build_steps(*last_node);
+      build_lanes();
+    });
+    built = true;
+  }
+
+  void resize(std::vector<std::int64_t> extent) {
+    const Layer& input = layers[kInput];
+    const bool fits = extent.size() == axes &&
+                      std::all_of(extent.begin(), extent.end(), [](auto e) { return e >= 1; });
+    if (!fits) {
+      refuse(fmt::format(
+          "conv net: an input of ({}), expected {} axes", fmt::join(extent, ", "), axes));
+    }
+    if (!last_node) refuse("conv net: resize() before build()");
+    if (built && extent == input.extent) return;
+
+    std::vector<std::vector<std::int64_t>> extents = {std::move(extent)};
+    for (Node node = 1; node < layers.size(); ++node) {
+      const Layer& layer = layers[node];
+      if (layer.kind == Layer::Kind::kGlobalMean) {
+        extents.emplace_back();
+        continue;
+      }
+      const std::string name = layer.kind == Layer::Kind::kConvolution
+                                   ? layer.convolution.name
+                                   : fmt::format("layer {}", node);
+      extents.push_back(through(layer.window, extents[layer.from], name));
+      if (layer.has_residual && extents[layer.residual] != extents[node]) {
+        refuse(fmt::format("{}: ({}) cannot be added to ({})",
+                           name,
+                           fmt::join(extents[layer.residual], ", "),
+                           fmt::join(extents[node], ", ")));
+      }
+    }
+
+    built = false;
+    lanes.clear();
+    steps.clear();
+    values.clear();
+    storages.clear();
+    operations = 0.0;
+    weight_bytes = 0;
+    lane_bytes = 0;
+    for (Node node = 0; node < layers.size(); ++node) {
+      layers[node].extent = std::move(extents[node]);
+    }
+    build();
+  }
+
+  // `map`: room for the values before a global mean, channels first; or null.
+  void compute(Lane& lane, float* output, float* map) {
     for (std::size_t s = 0; s < steps.size(); ++s) {
       steps[s].primitive.execute(lane.stream, lane.arguments[s]);
     }
@@ -607,6 +687,10 @@ struct ConvNet::Impl {
       const auto channels = static_cast<std::size_t>(shape[0]);
       const std::size_t positions = value.description.get_size() / sizeof(float) / channels;
       mean_over_positions(result, positions, channels, output);
+      if (map == nullptr) return;
+      for (std::size_t c = 0; c < channels; ++c) {
+        for (std::size_t p = 0; p < positions; ++p) *map++ = result[p * channels + c];
+      }
     } else {
       std::copy_n(result, product(shape), output);
     }
@@ -615,12 +699,20 @@ struct ConvNet::Impl {
   // load(lane, sample) brings a sample into lane.input.
   void run(std::size_t count,
            std::span<float> output,
+           std::span<float> map,
            const std::function<void(Lane&, std::size_t)>& load) {
     const auto size = static_cast<std::size_t>(product(shape));
     if (output.size() != count * size) {
       refuse(fmt::format("conv net: room for {} values, expected {} of each of {} samples",
                          output.size(),
                          size,
+                         count));
+    }
+    const auto map_size = averaged.empty() ? 0 : static_cast<std::size_t>(product(averaged));
+    if (!map.empty() && map.size() != count * map_size) {
+      refuse(fmt::format("conv net: room for {} averaged values, expected {} of each of {} samples",
+                         map.size(),
+                         map_size,
                          count));
     }
     // Lanes take the next sample when they are done: a slower core does not hold up the others.
@@ -631,7 +723,9 @@ struct ConvNet::Impl {
       onednn::guarded("conv net", [&] {
         for (std::size_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
           load(lanes[l], i);
-          compute(lanes[l], output.data() + i * size);
+          compute(lanes[l],
+                  output.data() + i * size,
+                  map.empty() ? nullptr : map.data() + i * map_size);
         }
       });
     });
@@ -690,8 +784,7 @@ ConvNet::Node ConvNet::convolution(Node from, Convolution layer) {
                        weights,
                        layer.out_channels));
   }
-  added.operations =
-      2.0 * static_cast<double>(weights) * static_cast<double>(product(added.extent));
+  added.operations = 2.0 * static_cast<double>(weights);
   added.convolution = std::move(layer);
   return impl_->add(std::move(added));
 }
@@ -734,22 +827,22 @@ ConvNet::Node ConvNet::global_mean(Node from) {
 }
 
 void ConvNet::build(Node output) {
-  if (impl_->built) refuse("conv net: built a second time");
+  if (impl_->last_node) refuse("conv net: built a second time");
   if (output >= impl_->layers.size()) {
     refuse(fmt::format("conv net: there is no node {}", output));
   }
-  // Kernels are chosen for the number of threads they will run on.
-  const ThreadScope scope(impl_->options.threads);
-  onednn::guarded("conv net", [&] {
-    impl_->build_steps(output);
-    impl_->build_lanes();
-  });
-  impl_->built = true;
+  impl_->placed.resize(impl_->layers.size());
+  impl_->last_node = output;
+  impl_->build();
 }
+
+void ConvNet::resize(std::vector<std::int64_t> extent) { impl_->resize(std::move(extent)); }
 
 std::size_t ConvNet::output_size() const { return static_cast<std::size_t>(product(impl_->shape)); }
 
 std::vector<std::int64_t> ConvNet::output_shape() const { return impl_->shape; }
+
+std::vector<std::int64_t> ConvNet::averaged_shape() const { return impl_->averaged; }
 
 ConvNet ConvNet::for_rgb8(std::vector<std::int64_t> extent,
                           const std::array<float, 3>& mean,
@@ -782,7 +875,7 @@ void ConvNet::run_rgb8(std::span<const std::uint8_t> pixels, std::span<float> ou
   const std::size_t count = impl_->samples_in(pixels.size(), "run_rgb8()");
   if (!impl_->rgb8) refuse("conv net: 8-bit pixels for a net that was not made by for_rgb8()");
   const std::size_t size = count == 0 ? 0 : pixels.size() / count;
-  impl_->run(count, output, [&](Lane& lane, std::size_t i) {
+  impl_->run(count, output, {}, [&](Lane& lane, std::size_t i) {
     const std::uint8_t* from = pixels.data() + i * size;
     void* input = lane.input;
     if (impl_->whole_pixels()) {
@@ -806,7 +899,9 @@ void ConvNet::run_rgb8(std::span<const std::uint8_t> pixels, std::span<float> ou
   });
 }
 
-void ConvNet::run(std::span<const float> samples, std::span<float> output) {
+void ConvNet::run(std::span<const float> samples,
+                  std::span<float> output,
+                  std::span<float> averaged) {
   const std::size_t count = impl_->samples_in(samples.size(), "run()");
   if (impl_->whole_pixels()) refuse("conv net: a bf16 net of 8-bit pixels takes only those");
   const std::size_t size = count == 0 ? 0 : samples.size() / count;
@@ -818,7 +913,7 @@ void ConvNet::run(std::span<const float> samples, std::span<float> output) {
     return dnnl::reorder(
         dnnl::reorder::primitive_desc(onednn::engine(), plain, onednn::engine(), inside));
   });
-  impl_->run(count, output, [&](Lane& lane, std::size_t i) {
+  impl_->run(count, output, averaged, [&](Lane& lane, std::size_t i) {
     dnnl::memory from = onednn::view(plain, samples.data() + i * size);
     dnnl::memory to = onednn::view(inside, lane.input);
     load.execute(lane.stream, from, to);

@@ -119,6 +119,13 @@ class ConvNet {
   // no kernel of this processor computes a layer.
   void build(Node output);
 
+  // The same net for inputs of another size, after build(): weights stay as they are, kernels and
+  // activations are made anew. The memory of the old activations is given back first.
+  //
+  // Throws Error(kUsage) before build() and for sizes that a layer cannot take, and leaves the net
+  // as it was; where memory or a kernel is missing it throws too, and the net can only be resized.
+  void resize(std::vector<std::int64_t> extent);
+
   // Values of one sample's output: channels, or channels * extent.
   std::size_t output_size() const;
   std::vector<std::int64_t> output_shape() const;  // (channels,) or (channels, extent...)
@@ -129,10 +136,15 @@ class ConvNet {
   // output   (n, output_size()), channels first
   void run_rgb8(std::span<const std::uint8_t> pixels, std::span<float> output);
 
-  // samples  (n, channels, extent...)
-  // output   (n, output_size())
+  // samples   (n, channels, extent...)
+  // output    (n, output_size())
+  // averaged  (n, averaged_shape()), or empty: of a net whose output is a global mean, what that
+  //           is the mean of
   // Not for a bf16 net made by for_rgb8.
-  void run(std::span<const float> samples, std::span<float> output);
+  void run(std::span<const float> samples, std::span<float> output, std::span<float> averaged = {});
+
+  // (channels, extent...) before the global mean; empty where the net does not end in one.
+  std::vector<std::int64_t> averaged_shape() const;
 
   // Multiplications and additions of the convolutions for one sample, padding counted as if it were
   // data.
