@@ -15,6 +15,12 @@ const dnnl::engine& engine() {
   return cpu;
 }
 
+bool has_isa(dnnl::cpu_isa isa) {
+  // Instruction sets are numbered as bit masks: a set holds the bits of those it builds on.
+  const auto wanted = static_cast<unsigned>(isa);
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
+}
+
 dnnl::stream& stream() {
   thread_local dnnl::stream mine(engine());
   return mine;

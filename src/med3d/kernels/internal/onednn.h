@@ -20,6 +20,9 @@ using Dims = dnnl::memory::dims;
 // The CPU engine of the process.
 const dnnl::engine& engine();
 
+// Whether the processor has that instruction set, and oneDNN uses it.
+bool has_isa(dnnl::cpu_isa isa);
+
 // This thread's stream: what is submitted to it runs at once, in order, on the thread's OpenMP
 // threads (ThreadScope).
 dnnl::stream& stream();
