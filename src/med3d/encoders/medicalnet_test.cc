@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "med3d/core/json.h"
 #include "med3d/encoders/test_support_internal.h"
 #include "med3d/io/array.h"
 #include "med3d/io/formats/npy.h"
@@ -378,6 +379,40 @@ TEST(MedicalNet, EqualsMedicalNetOnAScan) {
   expect_error(ErrorKind::kData, "layer1.2.conv1.weight: missing", [&] {
     find_volume_encoder("medicalnet-resnet34").load(temporary / "w.pth", running());
   });
+}
+
+// 25 processor seconds: run it by --gtest_also_run_disabled_tests. Normalised here as MedicalNet
+// does it, by the mean and standard deviation of the voxels above zero that norm.json holds; zeros
+// stay.
+TEST(MedicalNet, DISABLED_EqualsMedicalNetAtFullSize) {
+  const auto packed = reference("weights/medicalnet_resnet_18_A.pth.gz");
+  const auto folder = reference("medicalnet/t1_kmeans/dhw_56x448x448");
+  MED3D_NEEDS_REFERENCE(packed);
+  MED3D_NEEDS_REFERENCE(folder);
+  const encoder_test::TemporaryFolder temporary;
+  encoder_test::write(temporary / "w.pth", encoder_test::gunzip(packed));
+  encoder_test::write(temporary / "resized.npy", encoder_test::gunzip(folder / "resized.npy.gz"));
+  const Array resized = read_npy(temporary / "resized.npy");
+  const Json norm = parse_json(read_file(folder / "norm.json", 1000), "norm.json");
+  std::vector<float> volume;
+  for (std::size_t i = 0; i < resized.bytes.size(); i += 2) {
+    std::int16_t value = 0;
+    std::memcpy(&value, resized.bytes.data() + i, 2);
+    const double z =
+        (static_cast<double>(value) - norm["mean"].get<double>()) / norm["std"].get<double>();
+    volume.push_back(value == 0 ? 0.0F : static_cast<float>(z));
+  }
+  const auto expected = values_of(folder / "embed_18A_zero0.npy");
+  for (const Precision precision : {Precision::kF32, Precision::kAuto}) {
+    const auto encoder =
+        find_volume_encoder("medicalnet-resnet18").load(temporary / "w.pth", running(precision, 2));
+    const auto found = encoded(*encoder, volume, {56, 448, 448});
+    const double error = relative_error(found, expected);
+    const double angle = 1.0 - cosine(found, expected);
+    std::cout << to_string(encoder->precision()) << ": relative error " << error << ", 1 - cosine "
+              << angle << '\n';
+    EXPECT_LT(error, encoder->precision() == Precision::kF32 ? 1e-4 : 1e-2);
+  }
 }
 
 TEST(MedicalNet, RefusesWeightsThatAreNotItsOwn) {
