@@ -108,6 +108,7 @@ Loaded load_tiles(const EncoderSpec& spec, const Arguments& arguments, Precision
   auto batch = std::vector<std::uint8_t>(
       static_cast<std::size_t>(options.batch * spec.input_px * spec.input_px * 3));
   for (std::size_t i = 0; i < batch.size(); ++i) batch[i] = static_cast<std::uint8_t>(i * 37 % 251);
+  encoder->calibrate(batch);
   auto embeddings =
       std::vector<float>(static_cast<std::size_t>(options.batch * spec.embedding_dim));
   return {encoder->precision(),

@@ -114,10 +114,22 @@ class ConvNet {
 
   // Chooses kernels and layouts, places weights and activations. Layers cannot be added afterwards.
   //
+  // In int8 (two axes only) a convolution multiplies 8-bit activations, unsigned behind a ReLU,
+  // with 8-bit weights that have a scale for each output channel, and adds in 32 bits; scales,
+  // biases and residual sums are f32, and each result is rounded once. Convolutions that read the
+  // input stay in f32.
+  //
   // output   the node whose value run() gives
+  // largest  of an int8 net, the largest magnitude of each node: largest_values() of the same net
+  // in
+  //          f32; what lies above is cut off
   // Throws Error(kUsage) for a node that is not there or a second call, Error(kUnsupported) where
   // no kernel of this processor computes a layer.
-  void build(Node output);
+  void build(Node output, std::span<const float> largest = {});
+
+  // The largest magnitude that each node takes on these tiles, 0 for nodes that are not computed:
+  // the calibration of an int8 net. Only of an f32 net made by for_rgb8.
+  std::vector<float> largest_values(std::span<const std::uint8_t> pixels);
 
   // The same net for inputs of another size, after build(): weights stay as they are, kernels and
   // activations are made anew. The memory of the old activations is given back first.

@@ -27,6 +27,9 @@ dnnl::stream& stream() {
 }
 
 Type type_of(Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::kInt8) {
+    throw Error(ErrorKind::kUnsupported, "int8 is there for nets of convolutions only");
+  }
   return arithmetic == Arithmetic::kBf16 ? Type::bf16 : Type::f32;
 }
 

@@ -27,7 +27,8 @@ bool has_isa(dnnl::cpu_isa isa);
 // threads (ThreadScope).
 dnnl::stream& stream();
 
-Type type_of(Arithmetic arithmetic);  // f32 or bf16
+// f32 or bf16. Throws Error(kUnsupported) for kInt8.
+Type type_of(Arithmetic arithmetic);
 
 // The shape in a given or (Format::any) a freely chosen layout.
 inline dnnl::memory::desc desc(const Dims& dims, Type type, Format format) {
