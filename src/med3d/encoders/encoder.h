@@ -49,6 +49,13 @@ class Encoder {
   virtual double operations() const { return 0.0; }
   virtual std::size_t bytes() const { return 0; }
 
+  // In int8: scales from tiles as they will come, a few dozen of several slides; needed once before
+  // encode(), which throws Error(kUsage) without it. The same tiles give the same scales. In other
+  // precisions nothing is done.
+  //
+  // rgb  (n, input_px, input_px, 3), any n >= 1
+  virtual void calibrate(std::span<const std::uint8_t> /*rgb*/) {}
+
   // rgb         (n, input_px, input_px, 3) 8-bit pixels, n <= EncoderOptions::batch; scaled to
   //             [0, 1] and normalised by the spec's mean and stddev inside
   // embeddings  (n, embedding_dim)

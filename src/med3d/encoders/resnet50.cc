@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -138,7 +139,8 @@ Parameters untrained(std::uint64_t seed) {
 ConvNet assemble(Parameters net_parameters,
                  const ConvNetOptions& options,
                  Resnet50End end,
-                 std::int64_t input_px) {
+                 std::int64_t input_px,
+                 std::span<const float> largest = {}) {
   ConvNet net = ConvNet::for_rgb8({input_px, input_px}, kMean, kStddev, options);
   const auto folded = [](Layer& one) {
     fold(one.norm, one.convolution);
@@ -170,7 +172,7 @@ ConvNet assemble(Parameters net_parameters,
       x = net.convolution_add(x, folded(block.expand), shortcut);
     }
   }
-  net.build(end == Resnet50End::kEmbedding ? net.global_mean(x) : x);
+  net.build(end == Resnet50End::kEmbedding ? net.global_mean(x) : x, largest);
   return net;
 }
 
@@ -179,17 +181,33 @@ class Resnet50 : public Encoder {
   Resnet50(Parameters net_parameters, Precision precision, const EncoderOptions& options)
       : precision_(precision),
         batch_(options.batch),
-        net_(assemble(std::move(net_parameters),
-                      {precision == Precision::kBf16 ? Arithmetic::kBf16 : Arithmetic::kF32,
-                       static_cast<int>(std::min<std::int64_t>(options.threads, options.batch)),
-                       1},
-                      Resnet50End::kEmbedding,
-                      kInputPx)) {}
+        lanes_(static_cast<int>(std::min<std::int64_t>(options.threads, options.batch))) {
+    if (precision == Precision::kInt8) {
+      parameters_ = std::move(net_parameters);
+      return;
+    }
+    const auto arithmetic = precision == Precision::kBf16 ? Arithmetic::kBf16 : Arithmetic::kF32;
+    net_ = assemble(
+        std::move(net_parameters), {arithmetic, lanes_, 1}, Resnet50End::kEmbedding, kInputPx);
+  }
 
   std::int64_t embedding_dim() const override { return kEmbeddingDim; }
   Precision precision() const override { return precision_; }
-  double operations() const override { return net_.operations(); }
-  std::size_t bytes() const override { return net_.bytes(); }
+  double operations() const override { return net_ ? net_->operations() : 0.0; }
+  std::size_t bytes() const override { return net_ ? net_->bytes() : 0; }
+
+  void calibrate(std::span<const std::uint8_t> rgb) override {
+    if (!parameters_) return;  // not in int8, or done
+    ConvNet exact =
+        assemble(*parameters_, {Arithmetic::kF32, 1, 1}, Resnet50End::kEmbedding, kInputPx);
+    const std::vector<float> largest = exact.largest_values(rgb);
+    net_ = assemble(std::move(*parameters_),
+                    {Arithmetic::kInt8, lanes_, 1},
+                    Resnet50End::kEmbedding,
+                    kInputPx,
+                    largest);
+    parameters_.reset();
+  }
 
   void encode(std::span<const std::uint8_t> rgb, std::span<float> embeddings) override {
     constexpr std::size_t kTile = kInputPx * kInputPx * 3;
@@ -201,13 +219,16 @@ class Resnet50 : public Encoder {
                               kInputPx,
                               kInputPx));
     }
-    net_.run_rgb8(rgb, embeddings);
+    if (!net_) throw Error(ErrorKind::kUsage, "resnet50: int8 needs calibrate() first");
+    net_->run_rgb8(rgb, embeddings);
   }
 
  private:
   Precision precision_;
   std::int64_t batch_;
-  ConvNet net_;
+  int lanes_;
+  std::optional<Parameters> parameters_;  // in int8, until calibrate()
+  std::optional<ConvNet> net_;
 };
 
 // Options are looked at before a large file is read.
@@ -217,6 +238,11 @@ Precision checked(const EncoderOptions& options) {
                 fmt::format("resnet50: {} threads and batches of {}, expected at least 1 of each",
                             options.threads,
                             options.batch));
+  }
+  if (options.precision == Precision::kInt8) {
+    if (native_int8()) return Precision::kInt8;
+    throw Error(ErrorKind::kUnsupported,
+                "resnet50: int8 needs a processor with VNNI (AVX-512 or AVX2); take f32 or bf16");
   }
   return available_precision(options.precision);
 }

@@ -141,6 +141,41 @@ TEST(Resnet50, Bf16StaysNearTorch) {
   EXPECT_TRUE(std::equal(alone.begin(), alone.end(), found.begin() + 7 * kDim));
 }
 
+TEST(Resnet50, Int8StaysNearTorchOnceCalibrated) {
+  if (!native_int8()) GTEST_SKIP() << "this processor has no int8 of its own";
+  const auto packed = reference("weights/resnet50_trunc.pth.gz");
+  const auto folder = reference("resnet");
+  MED3D_NEEDS_REFERENCE(packed);
+  MED3D_NEEDS_REFERENCE(folder);
+  const encoder_test::TemporaryFolder temporary;
+  encoder_test::write(temporary / "w.pth", encoder_test::gunzip(packed));
+  const auto expected = as_f32(read_npy(folder / "features.npy"));
+  const auto tiles = pixels_of(folder / "resized_u8.npy");
+  const auto encoder = load(temporary / "w.pth", Precision::kInt8, 2);
+  EXPECT_EQ(encoder->precision(), Precision::kInt8);
+  std::vector<float> none(kDim);
+  expect_error(ErrorKind::kUsage, "calibrate() first", [&] {
+    encoder->encode(std::span(tiles).first(kTile), none);
+  });
+  expect_error(ErrorKind::kUsage, "no tile", [&] { encoder->calibrate({}); });
+  // Half of the tiles to calibrate by: the figures are those of the others.
+  const std::size_t half = tiles.size() / 2;
+  encoder->calibrate(std::span(tiles).first(half));
+  const auto found = encoded(*encoder, std::span(tiles).subspan(half));
+  const std::span<const float> others = std::span(expected).subspan(8 * kDim);
+  const double cosine = smallest_cosine(found, others);
+  const double error = relative_error(found, others);
+  std::cout << "int8: smallest cosine " << cosine << ", relative error " << error << '\n';
+  EXPECT_GT(cosine, 0.99);
+  EXPECT_LT(error, 0.2);
+  // The same calibration, the same bits, on any number of threads.
+  const auto again = load(temporary / "w.pth", Precision::kInt8, 1);
+  again->calibrate(std::span(tiles).first(half));
+  const auto alone = encoded(*again, std::span(tiles).subspan(half + 3 * kTile, kTile));
+  EXPECT_TRUE(std::equal(alone.begin(), alone.end(), found.begin() + 3 * kDim));
+  EXPECT_LT(encoder->bytes(), 20'000'000U);
+}
+
 // Where a difference starts would show here.
 TEST(Resnet50, EachStageEqualsTorch) {
   const auto packed = reference("weights/resnet50_trunc.pth.gz");
@@ -240,7 +275,6 @@ TEST(Resnet50, RefusesWeightsThatAreNotItsOwn) {
 
 TEST(Resnet50, RefusesOptionsAndTilesThatMakeNoSense) {
   expect_error(ErrorKind::kUsage, "no weights given", [] { load({}, Precision::kF32, 1); });
-  expect_error(ErrorKind::kUnsupported, "int8", [] { load({}, Precision::kInt8, 1); });
   expect_error(ErrorKind::kUsage, "0 threads", [] { load({}, Precision::kF32, 0); });
   EncoderOptions options;
   options.batch = 2;

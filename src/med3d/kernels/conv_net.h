@@ -114,10 +114,29 @@ class ConvNet {
 
   // Chooses kernels and layouts, places weights and activations. Layers cannot be added afterwards.
   //
+  // In int8 (two axes only) a convolution multiplies 8-bit activations, unsigned behind a ReLU,
+  // with 8-bit weights that have a scale for each output channel, and adds in 32 bits; scales,
+  // biases and residual sums are f32, and each result is rounded once. Convolutions that read the
+  // input stay in f32.
+  //
   // output   the node whose value run() gives
+  // largest  of an int8 net, the largest magnitude of each node: largest_values() of the same net
+  // in
+  //          f32; what lies above is cut off
   // Throws Error(kUsage) for a node that is not there or a second call, Error(kUnsupported) where
   // no kernel of this processor computes a layer.
-  void build(Node output);
+  void build(Node output, std::span<const float> largest = {});
+
+  // The largest magnitude that each node takes on these tiles, 0 for nodes that are not computed:
+  // the calibration of an int8 net. Only of an f32 net made by for_rgb8.
+  std::vector<float> largest_values(std::span<const std::uint8_t> pixels);
+
+  // The same net for inputs of another size, after build(): weights stay as they are, kernels and
+  // activations are made anew. The memory of the old activations is given back first.
+  //
+  // Throws Error(kUsage) before build() and for sizes that a layer cannot take, and leaves the net
+  // as it was; where memory or a kernel is missing it throws too, and the net can only be resized.
+  void resize(std::vector<std::int64_t> extent);
 
   // Values of one sample's output: channels, or channels * extent.
   std::size_t output_size() const;
@@ -129,10 +148,15 @@ class ConvNet {
   // output   (n, output_size()), channels first
   void run_rgb8(std::span<const std::uint8_t> pixels, std::span<float> output);
 
-  // samples  (n, channels, extent...)
-  // output   (n, output_size())
+  // samples   (n, channels, extent...)
+  // output    (n, output_size())
+  // averaged  (n, averaged_shape()), or empty: of a net whose output is a global mean, what that
+  //           is the mean of
   // Not for a bf16 net made by for_rgb8.
-  void run(std::span<const float> samples, std::span<float> output);
+  void run(std::span<const float> samples, std::span<float> output, std::span<float> averaged = {});
+
+  // (channels, extent...) before the global mean; empty where the net does not end in one.
+  std::vector<std::int64_t> averaged_shape() const;
 
   // Multiplications and additions of the convolutions for one sample, padding counted as if it were
   // data.

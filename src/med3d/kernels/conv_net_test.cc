@@ -484,6 +484,66 @@ TEST(ConvNet, RefusesLayersThatDoNotFit) {
   expect_error(ErrorKind::kUsage, "a second time", [&] { net.build(node); });
 }
 
+// Weights in a kernel's layout go on to the kernels of another size.
+TEST(ConvNet, ResizedItIsTheNetOfThatSize) {
+  for (const auto arithmetic : {Arithmetic::kF32, Arithmetic::kBf16}) {
+    if (arithmetic == Arithmetic::kBf16 && !native_bf16()) continue;
+    const auto made = [&](const Numbers& extent) {
+      ConvNet net(1, extent, {arithmetic, 1, 1});
+      auto x = net.convolution(ConvNet::kInput,
+                               random_convolution("a", 1, 16, Window::same(3, 7, 2, 3), true, 1));
+      const auto shortcut =
+          net.convolution(x, random_convolution("s", 16, 32, Window::same(3, 1, 2), false, 2));
+      x = net.convolution_add(
+          x, random_convolution("b", 16, 32, Window::same(3, 3, 2, 1), true, 3), shortcut);
+      x = net.convolution(x, random_convolution("c", 32, 20, Window::same(3, 3, 1, 4, 4), true, 4));
+      net.build(net.global_mean(x));
+      return net;
+    };
+    ConvNet net = made({9, 11, 10});
+    const std::size_t bytes = net.bytes();
+    for (const Numbers& extent : {Numbers{3, 40, 21}, Numbers{1, 1, 1}, Numbers{9, 11, 10}}) {
+      net.resize(extent);
+      ConvNet fresh = made(extent);
+      const auto input = normals(static_cast<std::size_t>(product(extent)), 5);
+      std::vector<float> map(static_cast<std::size_t>(product(net.averaged_shape())));
+      std::vector<float> means(20);
+      net.run(input, means, map);
+      EXPECT_EQ(outputs(fresh, input), means);
+      EXPECT_EQ(net.operations(), fresh.operations());
+      EXPECT_EQ(net.bytes(), fresh.bytes());
+      const std::size_t positions = map.size() / 20;
+      for (std::size_t c = 0; c < 20; ++c) {
+        double sum = 0.0;
+        for (std::size_t p = 0; p < positions; ++p) {
+          sum += static_cast<double>(map[c * positions + p]);
+        }
+        EXPECT_NEAR(sum / static_cast<double>(positions), means[c], 1e-4) << c;
+      }
+    }
+    EXPECT_EQ(net.bytes(), bytes);
+  }
+}
+
+TEST(ConvNet, RefusesSizesThatDoNotFitAndStaysAsItWas) {
+  ConvNet net(2, {6, 6}, {});
+  expect_error(ErrorKind::kUsage, "before build()", [&] { net.resize({7, 7}); });
+  net.build(net.convolution(ConvNet::kInput,
+                            random_convolution("c", 2, 3, Window::same(2, 5), false, 1)));
+  const auto input = normals(2 * 36, 2);
+  const auto before = outputs(net, input);
+  expect_error(ErrorKind::kUsage, "(7, 7, 7), expected 2 axes", [&] { net.resize({7, 7, 7}); });
+  expect_error(ErrorKind::kUsage, "(0, 7), expected", [&] { net.resize({0, 7}); });
+  expect_error(ErrorKind::kUsage, "c: kernel 5", [&] { net.resize({4, 7}); });
+  EXPECT_EQ(outputs(net, input), before);
+  EXPECT_TRUE(net.averaged_shape().empty());
+  std::vector<float> result(12);
+  std::vector<float> map(12);
+  expect_error(ErrorKind::kUsage, "room for 12 averaged values, expected 0", [&] {
+    net.run(input, result, map);
+  });
+}
+
 // 8 output channels of 4 x 4 from 3 channels of 3 x 3: 2 * 8 * 27 * 16 operations.
 TEST(ConvNet, TellsItsOperationsAndBytes) {
   ConvNet net(3, {4, 4}, {Arithmetic::kF32, 2, 1});

@@ -8,15 +8,7 @@
 
 namespace med3d {
 
-namespace {
-
-// oneDNN numbers its instruction sets as bit masks: a set holds the bits of those it builds on.
-bool has_isa(dnnl::cpu_isa isa) {
-  const auto wanted = static_cast<unsigned>(isa);
-  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
-}
-
-}  // namespace
+using onednn::has_isa;
 
 bool native_bf16() { return has_isa(dnnl::cpu_isa::avx512_core_bf16); }
 

@@ -15,12 +15,21 @@ const dnnl::engine& engine() {
   return cpu;
 }
 
+bool has_isa(dnnl::cpu_isa isa) {
+  // Instruction sets are numbered as bit masks: a set holds the bits of those it builds on.
+  const auto wanted = static_cast<unsigned>(isa);
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
+}
+
 dnnl::stream& stream() {
   thread_local dnnl::stream mine(engine());
   return mine;
 }
 
 Type type_of(Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::kInt8) {
+    throw Error(ErrorKind::kUnsupported, "int8 is there for nets of convolutions only");
+  }
   return arithmetic == Arithmetic::kBf16 ? Type::bf16 : Type::f32;
 }
 

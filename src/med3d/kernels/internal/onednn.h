@@ -20,11 +20,15 @@ using Dims = dnnl::memory::dims;
 // The CPU engine of the process.
 const dnnl::engine& engine();
 
+// Whether the processor has that instruction set, and oneDNN uses it.
+bool has_isa(dnnl::cpu_isa isa);
+
 // This thread's stream: what is submitted to it runs at once, in order, on the thread's OpenMP
 // threads (ThreadScope).
 dnnl::stream& stream();
 
-Type type_of(Arithmetic arithmetic);  // f32 or bf16
+// f32 or bf16. Throws Error(kUnsupported) for kInt8.
+Type type_of(Arithmetic arithmetic);
 
 // The shape in a given or (Format::any) a freely chosen layout.
 inline dnnl::memory::desc desc(const Dims& dims, Type type, Format format) {
