@@ -400,7 +400,7 @@ CoxFit cox_fit(const SurvivalTimes& times,
     } else {
       out.beta[j] = beta[j] / data.scale[j];
       // The likelihood has stopped rising while the coefficient still moves.
-      if (std::abs(step[j]) > 1e-2) reason = "runs to infinity: it orders the events perfectly";
+      if (std::abs(step[j]) > 1e-3) reason = "runs to infinity: it orders the events perfectly";
     }
     if (!reason.empty()) {
       term.coefficient = term.hazard_ratio = Estimate::none(reason);

@@ -67,19 +67,21 @@ class Solver {
       : times_(times),
         x_(x),
         options_(options),
-        beta(x.p, 0.0),
+        beta_(x.p, 0.0),
         eta_(x.n, 0.0),
         gradient_(x.n),
         curvature_(x.n) {
-    log_likelihood = cox_log_likelihood(times_, eta_, options_.ties, gradient_, curvature_);
+    log_likelihood_ = cox_log_likelihood(times_, eta_, options_.ties, gradient_, curvature_);
     for (std::size_t j = 0; j < x_.p; ++j) {
       largest_gradient_ = std::max(largest_gradient_, std::abs(gradient_of(j)));
     }
   }
 
   double largest_gradient() const { return largest_gradient_; }
+  const std::vector<double>& beta() const { return beta_; }  // per standard deviation
+  double log_likelihood() const { return log_likelihood_; }
 
-  // Moves beta to the solution at lambda; returns the relative KKT violation reached.
+  // Moves beta() to the solution at lambda; returns the relative KKT violation reached.
   double solve(double lambda) {
     double violation = kkt_violation(lambda);
     for (int round = 0; round < options_.max_iterations && violation > options_.tolerance;
@@ -90,15 +92,6 @@ class Solver {
     }
     return violation;
   }
-
- private:
-  const SurvivalTimes& times_;
-  const Columns& x_;
-  const CoxPathOptions& options_;
-
- public:
-  std::vector<double> beta;  // per standard deviation
-  double log_likelihood = 0.0;
 
  private:
   double n() const { return static_cast<double>(x_.n); }
@@ -126,9 +119,9 @@ class Solver {
       if (x_.scale[j] == 0.0) continue;
       const double g = gradient_of(j);
       const double lasso = lambda * options_.alpha;
-      const double off = beta[j] == 0.0 ? std::max(0.0, std::abs(g) - lasso)
-                                        : std::abs(g - std::copysign(lasso, beta[j]) -
-                                                   lambda * (1.0 - options_.alpha) * beta[j]);
+      const double off = beta_[j] == 0.0 ? std::max(0.0, std::abs(g) - lasso)
+                                         : std::abs(g - std::copysign(lasso, beta_[j]) -
+                                                    lambda * (1.0 - options_.alpha) * beta_[j]);
       worst = std::max(worst, off);
     }
     return largest_gradient_ > 0.0 ? worst / largest_gradient_ : 0.0;
@@ -137,7 +130,7 @@ class Solver {
   // Minimiser of the objective with l replaced by its quadratic model at the present eta (diagonal
   // curvature). slope = derivative of the model with respect to eta.
   std::vector<double> minimise_model(double lambda) const {
-    std::vector<double> b = beta;
+    std::vector<double> b = beta_;
     std::vector<double> slope = gradient_;
     std::vector<double> weight(x_.p, 0.0);
     for (std::size_t j = 0; j < x_.p; ++j) {
@@ -176,10 +169,10 @@ class Solver {
   }
 
   bool move_towards(const std::vector<double>& target, double lambda) {
-    const double before = -log_likelihood / n() + penalty(beta, lambda);
+    const double before = -log_likelihood_ / n() + penalty(beta_, lambda);
     std::vector<double> direction(x_.n, 0.0);
     for (std::size_t j = 0; j < x_.p; ++j) {
-      const double change = target[j] - beta[j];
+      const double change = target[j] - beta_[j];
       if (change == 0.0) continue;
       const auto column = x_.column(j);
       for (std::size_t i = 0; i < x_.n; ++i) direction[i] += column[i] * change;
@@ -189,7 +182,7 @@ class Solver {
     double length = 1.0;
     for (int halving = 0; halving < 40; ++halving, length /= 2.0) {
       for (std::size_t j = 0; j < x_.p; ++j) {
-        b[j] = length == 1.0 ? target[j] : beta[j] + length * (target[j] - beta[j]);
+        b[j] = length == 1.0 ? target[j] : beta_[j] + length * (target[j] - beta_[j]);
       }
       for (std::size_t i = 0; i < x_.n; ++i) eta[i] = eta_[i] + length * direction[i];
       if (!std::all_of(eta.begin(), eta.end(), [](double v) { return std::isfinite(v); })) continue;
@@ -197,14 +190,19 @@ class Solver {
       const double after = -trial / n() + penalty(b, lambda);
       // The last steps gain less than rounding takes.
       if (!(after <= before + 1e-14 * std::max(1.0, std::abs(before)))) continue;
-      beta = b;
+      beta_ = b;
       eta_ = eta;
-      log_likelihood = cox_log_likelihood(times_, eta_, options_.ties, gradient_, curvature_);
+      log_likelihood_ = cox_log_likelihood(times_, eta_, options_.ties, gradient_, curvature_);
       return true;
     }
     return false;
   }
 
+  const SurvivalTimes& times_;
+  const Columns& x_;
+  const CoxPathOptions& options_;
+  std::vector<double> beta_;
+  double log_likelihood_ = 0.0;
   std::vector<double> eta_;
   std::vector<double> gradient_;
   std::vector<double> curvature_;
@@ -256,7 +254,7 @@ CoxPath cox_path(const SurvivalTimes& times,
     return out;
   }
   Solver solver(times, x, options);
-  out.log_likelihood_null = solver.log_likelihood;
+  out.log_likelihood_null = solver.log_likelihood();
   out.lambda = options.lambda;
   if (out.lambda.empty()) {
     const double largest = solver.largest_gradient() / std::max(options.alpha, 1e-3);
@@ -274,12 +272,12 @@ CoxPath cox_path(const SurvivalTimes& times,
     std::vector<double> row(x.p, 0.0);
     std::size_t nonzero = 0;
     for (std::size_t j = 0; j < x.p; ++j) {
-      if (solver.beta[j] == 0.0) continue;
-      row[j] = solver.beta[j] / x.scale[j];
+      if (solver.beta()[j] == 0.0) continue;
+      row[j] = solver.beta()[j] / x.scale[j];
       ++nonzero;
     }
     out.coefficient.append_row(row);
-    out.log_likelihood.push_back(solver.log_likelihood);
+    out.log_likelihood.push_back(solver.log_likelihood());
     out.nonzero.push_back(nonzero);
   }
   if (missed > 0) {
