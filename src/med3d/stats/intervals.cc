@@ -69,6 +69,22 @@ std::pair<double, double> bca_levels(std::span<const double> sorted,
   return {level(-z), level(z)};
 }
 
+// Positions by rising p-value, ties in input order.
+std::vector<std::size_t> order_of_p_values(std::span<const double> p_value) {
+  for (std::size_t i = 0; i < p_value.size(); ++i) {
+    if (!(p_value[i] >= 0.0 && p_value[i] <= 1.0)) {
+      throw Error(ErrorKind::kData,
+                  fmt::format("p-value {}: {}, expected a number in [0, 1]", i, p_value[i]));
+    }
+  }
+  std::vector<std::size_t> order(p_value.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return p_value[a] < p_value[b];
+  });
+  return order;
+}
+
 }  // namespace
 
 Estimate wilson(std::int64_t successes, std::int64_t trials, double confidence) {
@@ -287,22 +303,24 @@ McNemar mcnemar(std::span<const std::uint8_t> correct_first,
 }
 
 std::vector<double> holm(std::span<const double> p_value) {
-  for (std::size_t i = 0; i < p_value.size(); ++i) {
-    if (!(p_value[i] >= 0.0 && p_value[i] <= 1.0)) {
-      throw Error(ErrorKind::kData,
-                  fmt::format("p-value {}: {}, expected a number in [0, 1]", i, p_value[i]));
-    }
-  }
-  std::vector<std::size_t> order(p_value.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return p_value[a] < p_value[b];
-  });
+  const std::vector<std::size_t> order = order_of_p_values(p_value);
   std::vector<double> adjusted(p_value.size());
   double running = 0.0;
   for (std::size_t i = 0; i < order.size(); ++i) {
     const double factor = static_cast<double>(order.size() - i);
     running = std::max(running, std::min(1.0, factor * p_value[order[i]]));
+    adjusted[order[i]] = running;
+  }
+  return adjusted;
+}
+
+std::vector<double> benjamini_hochberg(std::span<const double> p_value) {
+  const std::vector<std::size_t> order = order_of_p_values(p_value);
+  std::vector<double> adjusted(p_value.size());
+  const double m = static_cast<double>(order.size());
+  double running = 1.0;
+  for (std::size_t i = order.size(); i-- > 0;) {
+    running = std::min(running, m * p_value[order[i]] / static_cast<double>(i + 1));
     adjusted[order[i]] = running;
   }
   return adjusted;

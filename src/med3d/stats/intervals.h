@@ -123,4 +123,15 @@ McNemar mcnemar(std::span<const std::uint8_t> correct_first,
 // Checked against: hand computation.
 std::vector<double> holm(std::span<const double> p_value);
 
+// Benjamini and Hochberg's step-up correction: p-values adjusted so that, of those called
+// significant at a level, at most that share is expected to be false. Weaker than holm(), which
+// guards against any false one. In input order.
+//
+//   adjusted_(i) = min over j >= i of min(1, m p_(j) / j),  p_(1) <= ... <= p_(m)
+//
+// Throws Error(kData) if a p-value is not in [0, 1].
+// Source: Benjamini and Hochberg, J R Stat Soc B 57(1):289-300, 1995.
+// Checked against: hand computation, the example of that paper.
+std::vector<double> benjamini_hochberg(std::span<const double> p_value);
+
 }  // namespace med3d::stats

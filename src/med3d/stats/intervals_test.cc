@@ -200,6 +200,39 @@ TEST(McNemar, IsExactForFewDiscordantPairsAndChiSquaredForMany) {
 }
 
 // Sorted .01 .02 .03 .04 times 4 3 2 1 = .04 .06 .06 .04; running maximum .04 .06 .06 .06.
+TEST(BenjaminiHochberg, StepsUpAndKeepsTheOrder) {
+  // Sorted 0.01 0.02 0.03 0.2 times 4 / rank: 0.04 0.04 0.04 0.2.
+  const auto adjusted = benjamini_hochberg(std::vector<double>{0.03, 0.01, 0.2, 0.02});
+  const std::vector<double> expected = {0.04, 0.04, 0.2, 0.04};
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(adjusted[i], expected[i], 1e-15);
+  EXPECT_TRUE(benjamini_hochberg({}).empty());
+  EXPECT_THROW(benjamini_hochberg(std::vector<double>{1.5}), Error);
+}
+
+TEST(BenjaminiHochberg, FindsTheFourOfThePaper) {
+  // Section 4.1 of the 1995 paper: 15 tests, level 0.05, four rejected (Bonferroni: three).
+  const std::vector<double> p = {0.0001,
+                                 0.0004,
+                                 0.0019,
+                                 0.0095,
+                                 0.0201,
+                                 0.0278,
+                                 0.0298,
+                                 0.0344,
+                                 0.0459,
+                                 0.3240,
+                                 0.4262,
+                                 0.5719,
+                                 0.6528,
+                                 0.7590,
+                                 1.0000};
+  const auto step_up = benjamini_hochberg(p);
+  const auto step_down = holm(p);
+  EXPECT_EQ(std::count_if(step_up.begin(), step_up.end(), [](double v) { return v <= 0.05; }), 4);
+  EXPECT_EQ(std::count_if(step_down.begin(), step_down.end(), [](double v) { return v <= 0.05; }),
+            3);
+}
+
 TEST(Holm, StepsDownAndKeepsTheOrder) {
   const auto adjusted = holm(std::vector<double>{0.03, 0.01, 0.04, 0.02});
   EXPECT_NEAR(adjusted[1], 0.04, 1e-15);
