@@ -546,6 +546,9 @@ TEST_F(MadeSeries, NamesPixelsItCannotUse) {
   refused(ErrorKind::kFormat, "RescaleSlope");
   one([](TestSlice& s) { s.values.pop_back(); });
   refused(ErrorKind::kFormat, "file 1 of 1: 10 bytes of pixels, expected 12");
+  TestSlice padded;
+  padded.values.insert(padded.values.end(), 5, 0);
+  EXPECT_EQ(values(padded).size(), 6U);
   one([](TestSlice& s) { s.values.push_back(7); });
   refused(ErrorKind::kFormat, "14 bytes of pixels, expected 12");
   one([](TestSlice& s) {

@@ -147,7 +147,7 @@ std::string gzip_decompress(std::string_view bytes,
 std::string inflate_bare(std::string_view bytes, std::uint64_t max_bytes, std::string_view source) {
   std::string out;
   const std::size_t used = inflate_one(bytes, kBareWindow, max_bytes, 0, source, out);
-  if (bytes.size() - used > 1) {
+  if (bytes.size() - used > 8) {
     throw Error(ErrorKind::kFormat,
                 fmt::format("{}: {} bytes after the compressed data", source, bytes.size() - used));
   }

@@ -29,7 +29,8 @@ bool is_gzip(std::string_view head);  // 1F 8B
 //
 // Memory grows with what comes out, not with what a header claims.
 // Throws Error(kFormat) for damaged or truncated data, bytes after the end (zeros of a padded gzip
-// file, and of a bare stream the one byte that makes it even, excepted), or more than max_bytes.
+// file, and up to 8 of a bare stream, padding or a left-over check sum, excepted), or more than
+// max_bytes.
 std::string gzip_decompress(std::string_view bytes,
                             std::uint64_t max_bytes,
                             std::string_view source,

@@ -235,13 +235,12 @@ class DicomParser {
       at = found.value + found.length;
     }
     out.data = at;
-    if (!preamble && at == begin && !looks_like_data(at)) {
+    const std::string_view guessed = guess(at);
+    if (!preamble && at == begin && guessed.empty()) {
       bad("no DICM at byte 128, and no DICOM element at byte 0");
     }
     if (out.transfer_syntax.empty()) {
-      const bool letters = size_ - at >= 8 &&
-                           (is_vr(view(at + 4, 2), kShortVrs) || is_vr(view(at + 4, 2), kLongVrs));
-      out.transfer_syntax = letters ? kExplicitLittle : kImplicitLittle;
+      out.transfer_syntax = guessed.empty() ? kImplicitLittle : guessed;
     }
     return out;
   }
@@ -283,12 +282,15 @@ class DicomParser {
     return std::string_view(bytes_).substr(at, count);
   }
 
-  // The first element of a file without preamble: group 8 at its beginning, and a length that fits.
-  bool looks_like_data(std::uint64_t at) const {
-    if (size_ - at < 8 || whole(view(at, 2), false) != 8) return false;
+  // Without file meta information the first element tells: group 8, and a length that fits.
+  std::string_view guess(std::uint64_t at) const {
+    if (size_ - at < 8) return {};
     const std::string_view vr = view(at + 4, 2);
-    if (is_vr(vr, kShortVrs) || is_vr(vr, kLongVrs)) return true;
-    return whole(view(at + 4, 4), false) <= size_ - at - 8;
+    const bool letters = is_vr(vr, kShortVrs) || is_vr(vr, kLongVrs);
+    if (letters && whole(view(at, 2), true) == 8) return kExplicitBig;
+    if (whole(view(at, 2), false) != 8) return {};
+    if (letters) return kExplicitLittle;
+    return whole(view(at + 4, 4), false) <= size_ - at - 8 ? kImplicitLittle : std::string_view();
   }
 
   Head head(std::uint64_t at, std::uint64_t end, Coding coding) {
@@ -586,7 +588,12 @@ std::string_view DicomFile::frame(std::uint64_t index,
   const std::string_view bytes = impl_->bytes;
   if (!pixels.encapsulated) {
     const std::uint64_t all = checked_multiply(frames, native_bytes, "pixels");
-    if (pixels.length < all || pixels.length - all > 1) {
+    // Zeros behind the pixels are padding; anything else means that the header's size is wrong.
+    const bool too_long =
+        pixels.length > all + 1 &&
+        bytes.substr(pixels.offset + all, pixels.length - all).find_first_not_of('\0') !=
+            std::string_view::npos;
+    if (pixels.length < all || too_long) {
       bad(fmt::format("{} bytes of pixels, expected {}", pixels.length, all));
     }
     return bytes.substr(pixels.offset + index * native_bytes, native_bytes);

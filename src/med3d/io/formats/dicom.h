@@ -123,7 +123,7 @@ class DicomFile {
   // native_bytes  of one native frame
   //
   // Throws Error(kFormat) if the pixels are missing, shorter or longer than frames * native_bytes
-  // (one byte of padding excepted), or tables and fragments do not fit the number of frames.
+  // (zeros behind them excepted), or tables and fragments do not fit the number of frames.
   std::string_view frame(std::uint64_t index,
                          std::uint64_t frames,
                          std::uint64_t native_bytes,

@@ -84,6 +84,7 @@ TEST(Dicom, ReadsEveryEncodingWithAndWithoutPreamble) {
   check(DicomFile::parse(explicit_little.substr(132)));  // no preamble
   check(DicomFile::parse(data({})));                     // no meta information
   check(DicomFile::parse(data({true, false})));
+  check(DicomFile::parse(data({false, true})));
   check(DicomFile::parse(meta("1.2.840.10008.1.2") + data({true, false})));
   const DicomFile big = DicomFile::parse(meta("1.2.840.10008.1.2.2") + data({false, true}));
   EXPECT_TRUE(big.pixels().big_endian);
