@@ -608,6 +608,54 @@ TEST_F(MadeSeries, FindsTheSeriesOfAFolder) {
   expect_error(ErrorKind::kNotFound, "no folder", [&] { find_series(folder_.path() / "x"); });
 }
 
+// Frames by their functional groups: positions and rescale of each, the rest shared.
+TestSlice enhanced(const std::vector<std::string>& positions) {
+  TestSlice out;
+  out.position.clear();
+  out.orientation.clear();
+  out.spacing.clear();
+  out.slope.clear();
+  const std::string shared =
+      element(0x00209116, "SQ", dicom_item(element(0x00200037, "DS", "1\\0\\0\\0\\1\\0"))) +
+      element(0x00289110, "SQ", dicom_item(element(0x00280030, "DS", "0.5\\0.25")));
+  std::string frames;
+  out.values.clear();
+  for (std::size_t i = 0; i < positions.size(); ++i) {
+    frames +=
+        dicom_item(element(0x00209113, "SQ", dicom_item(element(0x00200032, "DS", positions[i]))) +
+                   element(0x00289145,
+                           "SQ",
+                           dicom_item(element(0x00281052, "DS", std::to_string(i)) +
+                                      element(0x00281053, "DS", "10"))));
+    for (std::uint32_t v = 1; v <= 6; ++v) out.values.push_back(v);
+  }
+  out.extra = element(0x00280008, "IS", std::to_string(positions.size())) +
+              element(0x52009229, "SQ", dicom_item(shared)) + element(0x52009230, "SQ", frames);
+  return out;
+}
+
+TEST_F(MadeSeries, ReadsTheFramesOfAnEnhancedFileByTheirGroups) {
+  add(enhanced({"0\\0\\4", "0\\0\\0", "0\\0\\2"}));
+  const SeriesVolume found = load(files_);
+  EXPECT_EQ(found.volume.size, (std::array<std::int64_t, 3>{3, 2, 3}));
+  EXPECT_EQ(found.volume.spacing_mm, (Vector3{0.25, 0.5, 2}));
+  EXPECT_EQ(found.volume.at(0, 0, 0), 11.0F);  // the second frame: 10 * 1 + 1
+  EXPECT_EQ(found.volume.at(0, 0, 2), 10.0F);  // the first: 10 * 1 + 0
+  EXPECT_EQ(found.volume.units, VoxelUnits::kHu);
+  files_.clear();
+  add(enhanced({"0\\0\\0", "0\\0\\2", "0\\0\\0", "0\\0\\2"}));
+  refused(ErrorKind::kData, "different pixels at one place (2 of 2 places");
+  TestSlice lies = enhanced({"0\\0\\0", "0\\0\\2"});
+  lies.extra.replace(8, 2, "3 ");  // NumberOfFrames
+  add(lies);
+  refused(ErrorKind::kFormat, "2 groups of frames, expected 3");
+  TestSlice bare;
+  bare.extra = element(0x00280008, "IS", "2");
+  bare.values.resize(12);
+  add(bare);
+  refused(ErrorKind::kData, "2 frames without groups of their own");
+}
+
 // Every text element holds a canary; whatever goes wrong, no message repeats it.
 TEST_F(MadeSeries, NoMessageHoldsWhatTheHeaderSays) {
   TestSlice slice;
@@ -651,7 +699,8 @@ TEST_F(MadeSeries, AnyCutIsAnErrorAndAnyFlippedBitANamedOutcome) {
   runs.syntax = "1.2.840.10008.1.2.5";
   runs.pixels =
       encapsulated({rle({std::string("\xFB\x01", 2), std::string("\x05\1\2\3\4\5\6", 7)})});
-  for (const std::string& whole : {raw.bytes(), runs.bytes()}) {
+  const TestSlice frames = enhanced({"0\\0\\0", "0\\0\\2"});
+  for (const std::string& whole : {raw.bytes(), runs.bytes(), frames.bytes()}) {
     for (std::size_t cut = 0; cut < whole.size(); ++cut) {
       const auto path = folder_.write("cut.dcm", whole.substr(0, cut));
       EXPECT_THROW(load({path}), Error) << cut;
