@@ -363,6 +363,10 @@ pipeline::LoadedEncoder load_encoder(const Options& options) {
   pipeline::LoadedEncoder out;
   out.name = options.choice("encoder");
   const auto weights = options.given("weights") ? options.path("weights") : fs::path();
+  // A pipe would be waited for, without end.
+  if (fs::exists(weights) && !fs::is_regular_file(weights)) {
+    throw Error(ErrorKind::kFormat, weights.string() + ": not a regular file");
+  }
   const Precision precision = parse_precision(options.choice("precision"));
   if (out.name == kTorchScript) {
     if (weights.empty()) {
