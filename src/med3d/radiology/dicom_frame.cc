@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -49,6 +51,8 @@ constexpr Syntax kSyntaxes[] = {
     {"1.2.840.10008.1.2.4.203", "High-Throughput JPEG 2000", Codec::kJpeg2000, false},
     {"1.2.840.10008.1.2.5", "RLE", Codec::kRle, true},
 };
+
+static_assert(std::endian::native == std::endian::little, "samples are read as they lie");
 
 [[noreturn]] void bad(const std::string& what) { throw Error(ErrorKind::kFormat, what); }
 
@@ -101,7 +105,7 @@ Cells rle_cells(const FrameFormat& format, std::string_view bytes) {
   }
   Cells out;
   out.bytes = static_cast<int>(segments);
-  out.owned.resize(plane * segments);
+  std::vector<char> planes(plane * segments);
   for (std::size_t s = 0; s < segments; ++s) {
     std::size_t at = little32(bytes, 4 + 4 * s);
     const std::size_t end = s + 1 < segments ? little32(bytes, 8 + 4 * s) : bytes.size();
@@ -109,7 +113,7 @@ Cells rle_cells(const FrameFormat& format, std::string_view bytes) {
       bad(fmt::format("RLE: segment {} lies outside", s));
     }
     std::size_t done = 0;
-    const std::size_t byte = segments - 1 - s;
+    char* const to = planes.data() + s * plane;
     while (done < plane) {
       if (at >= end) bad(fmt::format("RLE: segment {} ends after {} of {} bytes", s, done, plane));
       const int code = static_cast<signed char>(bytes[at++]);
@@ -119,12 +123,20 @@ Cells rle_cells(const FrameFormat& format, std::string_view bytes) {
       if (count > plane - done || stored > end - at) {
         bad(fmt::format("RLE: a run goes beyond segment {}", s));
       }
-      for (std::size_t i = 0; i < count; ++i, ++done) {
-        out.owned[done * segments + byte] =
-            static_cast<std::uint8_t>(bytes[code < 0 ? at : at + i]);
+      if (code < 0) {
+        std::memset(to + done, bytes[at], count);
+      } else {
+        std::memcpy(to + done, bytes.data() + at, count);
       }
+      done += count;
       at += stored;
     }
+  }
+  out.owned.resize(plane * segments);
+  for (std::size_t s = 0; s < segments; ++s) {
+    const char* from = planes.data() + s * plane;
+    std::uint8_t* to = out.owned.data() + (segments - 1 - s);
+    for (std::size_t i = 0; i < plane; ++i) to[i * segments] = static_cast<std::uint8_t>(from[i]);
   }
   out.data = out.owned.data();
   return out;
@@ -288,6 +300,8 @@ class Rescale {
     intercept_ += slope_ * (low + high);
     slope_ = -slope_;
   }
+  double slope() const { return slope_; }
+  double intercept() const { return intercept_; }
   float operator()(std::int64_t stored) const {
     return static_cast<float>(static_cast<double>(stored) * slope_ + intercept_);
   }
@@ -297,16 +311,35 @@ class Rescale {
   double intercept_;
 };
 
-template <int kBytes>
-void unpack(const Cells& cells,
-            const Sample& sample,
-            const Rescale& rescale,
-            std::span<float> out) {
+// Cells of 8 or 16 bits: in 32-bit numbers, which the compiler does several at a time.
+template <class Cell>
+void unpack_small(const Cells& cells,
+                  const Sample& sample,
+                  const Rescale& rescale,
+                  std::span<float> out) {
+  const std::int32_t mask = static_cast<std::int32_t>((std::uint32_t{1} << sample.bits) - 1);
+  const std::int32_t sign = sample.is_signed ? 1 << (sample.bits - 1) : 0;
+  const int shift = sample.shift;
+  const double slope = rescale.slope();
+  const double intercept = rescale.intercept();
+  const std::uint8_t* from = cells.data;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    Cell cell = 0;
+    std::memcpy(&cell, from + i * sizeof(Cell), sizeof(Cell));
+    const std::int32_t value = (((static_cast<std::int32_t>(cell) >> shift) & mask) ^ sign) - sign;
+    out[i] = static_cast<float>(static_cast<double>(value) * slope + intercept);
+  }
+}
+
+void unpack_large(const Cells& cells,
+                  const Sample& sample,
+                  const Rescale& rescale,
+                  std::span<float> out) {
   const std::uint8_t* from = cells.data;
   for (float& value : out) {
-    std::uint64_t cell = 0;
-    for (int i = 0; i < kBytes; ++i) cell |= static_cast<std::uint64_t>(from[i]) << (8 * i);
-    from += kBytes;
+    std::uint32_t cell = 0;
+    std::memcpy(&cell, from, sizeof cell);
+    from += sizeof cell;
     value = rescale(sample(cell));
   }
 }
@@ -372,11 +405,11 @@ void decode_grey_frame(const FrameFormat& format, std::string_view bytes, std::s
   const Rescale rescale(format, format.is_signed);
   switch (cells.bytes) {
     case 1:
-      return unpack<1>(cells, sample, rescale, out);
+      return unpack_small<std::uint8_t>(cells, sample, rescale, out);
     case 2:
-      return unpack<2>(cells, sample, rescale, out);
+      return unpack_small<std::uint16_t>(cells, sample, rescale, out);
     default:
-      return unpack<4>(cells, sample, rescale, out);
+      return unpack_large(cells, sample, rescale, out);
   }
 }
 
