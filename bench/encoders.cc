@@ -3,6 +3,7 @@
 //   encoders [encoder=resnet50-untrained] [weights=FILE] [threads=2] [batch=16] [rounds=5]
 //            [precision=both] [depth=56] [side=448]
 //
+// precision is f32, bf16, both, or int8, which is set beside the f32 product.
 // Encoders of tiles take batches; those of volumes one volume of depth x side x side at a time.
 //
 // Shares are ratios of minima: matrix products and batches take turns, so that a busy neighbour

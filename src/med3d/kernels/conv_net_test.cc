@@ -412,6 +412,55 @@ TEST(ConvNet, Bf16WeightsKeepTheirSum) {
   }
 }
 
+// A pixel p is p itself with mean 0 and standard deviation 1/255. The stem keeps the red one, in
+// f32: x. Then a = x / 2 and b = relu(a - x / 4) in int8, from a calibration on x = 255: steps of
+// 255/255 = 1 for x, 127.5/255 = 1/2 for a, 63.75/255 = 1/4 for b. With x = 200: a = 100, b = 50,
+// each a whole number of its steps, though the sum is of steps of 1/2 and 1/4.
+TEST(ConvNet, AddsInInt8ByHand) {
+  if (!native_int8()) GTEST_SKIP() << "this processor has no int8 of its own";
+  const auto layer = [](const char* name, std::vector<float> weight) {
+    return Convolution{name, 1, Window::same(2, 1), std::move(weight), {0.0F}, true};
+  };
+  const auto made = [&](Arithmetic arithmetic, std::span<const float> largest) {
+    constexpr float kStep = 1.0F / 255.0F;
+    ConvNet net =
+        ConvNet::for_rgb8({1, 2}, {0.0F, 0.0F, 0.0F}, {kStep, kStep, kStep}, {arithmetic, 1, 1});
+    const auto x = net.convolution(ConvNet::kInput, layer("stem", {1.0F, 0.0F, 0.0F}));
+    const auto a = net.convolution(x, layer("half", {0.5F}));
+    net.build(net.convolution_add(x, layer("quarter", {-0.25F}), a), largest);
+    return net;
+  };
+  ConvNet exact = made(Arithmetic::kF32, {});
+  const auto largest = exact.largest_values(std::vector<std::uint8_t>{255, 9, 9, 1, 9, 9});
+  ASSERT_EQ(largest.size(), 4U);
+  EXPECT_NEAR(largest[0], 255.0F, 1e-3F);
+  EXPECT_NEAR(largest[1], 255.0F, 1e-3F);
+  EXPECT_NEAR(largest[2], 127.5F, 1e-3F);
+  EXPECT_NEAR(largest[3], 63.75F, 1e-3F);
+  const std::vector<std::uint8_t> pixels = {200, 50, 60, 4, 70, 80};
+  std::vector<float> result(2);
+  ConvNet net = made(Arithmetic::kInt8, largest);
+  net.run_rgb8(pixels, result);
+  EXPECT_NEAR(result[0], 50.0F, 1e-4F);
+  EXPECT_NEAR(result[1], 1.0F, 1e-4F);
+  // What lies above the calibration is cut off.
+  std::vector<float> half = largest;
+  half[3] /= 2.0F;
+  ConvNet cut = made(Arithmetic::kInt8, half);
+  cut.run_rgb8(pixels, result);
+  EXPECT_NEAR(result[0], 31.875F, 1e-4F);
+  EXPECT_NEAR(result[1], 1.0F, 1e-4F);
+
+  expect_error(ErrorKind::kUsage, "largest values of 0 nodes for an int8 net of 4", [&] {
+    made(Arithmetic::kInt8, {});
+  });
+  expect_error(ErrorKind::kUsage, "only an f32 net", [&] { net.largest_values(pixels); });
+  ConvNet volume(1, {2, 2, 2}, {Arithmetic::kInt8, 1, 1});
+  expect_error(ErrorKind::kUnsupported, "two axes", [&] {
+    volume.build(volume.global_mean(ConvNet::kInput), std::vector<float>(2, 1.0F));
+  });
+}
+
 TEST(ConvNet, RefusesInputOfAnotherKind) {
   ConvNet plain(3, {2, 2}, {});
   plain.build(plain.global_mean(ConvNet::kInput));

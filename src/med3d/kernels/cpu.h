@@ -6,8 +6,8 @@ namespace med3d {
 // Number format of weights and activations. Biases and results are f32 in all of them.
 enum class Arithmetic {
   kF32,
-  kInt8,  // nets of convolutions only, with scales from a calibration (conv_net.h)
   kBf16,  // 8 bits of fraction: about 3e-3 relative; half the memory, twice the speed where native
+  kInt8,  // nets of convolutions on tiles only, with scales from a calibration (conv_net.h)
 };
 
 // True where the processor multiplies bf16 itself (AVX-512 BF16, AMX). Elsewhere the library
