@@ -43,6 +43,9 @@ std::string name_of(std::uint8_t dropped) {
 constexpr std::int64_t kStainTiles = 64;      // looked at for a slide's stains
 constexpr std::int64_t kStainPixels = 4'000;  // of each
 
+constexpr std::size_t kCalibrationTiles = 64;         // that int8 takes its scales from
+constexpr std::size_t kCalibrationTilesOfASlide = 8;  // at most, evenly over its tiles
+
 // A slide between its first tile and its files. Readers fill it, the encoding thread finishes it.
 struct Work {
   std::size_t index = 0;  // among the slides of the job
@@ -140,6 +143,7 @@ class Extraction {
   }
 
   std::vector<SlideOutcome> run() {
+    if (encoder_.encoder->precision() == Precision::kInt8) calibrate();
     std::vector<std::thread> readers;
     try {
       for (int i = 0; i < job_.readers; ++i) readers.emplace_back([&] { read_slides(); });
@@ -154,6 +158,42 @@ class Extraction {
   }
 
  private:
+  // ---- before them: the scales of int8
+
+  // From the first slides that can be read, so that a job that goes on takes the same ones. Errors
+  // are told where the slide is read in earnest.
+  void calibrate() {
+    std::vector<std::uint8_t> pixels;
+    for (std::size_t i = 0; i < slides_.size() && pixels.size() < kCalibrationTiles * tile_bytes_;
+         ++i) {
+      if (outcomes_[i].status == SlideStatus::kFailed) continue;
+      try {
+        Tiles tiles = read_tiles(tile_path(slides_[i].slide_id)).tiles;
+        const auto slide = open_slide(slides_[i].path);
+        if (tiles.read_level < 0) choose_read_level(tiles, slide->info());
+        RgbResize resize(tiles.read_size, tiles.read_size, encoder_.input_px, encoder_.input_px);
+        const std::size_t count = tiles.coords.rows();
+        const std::size_t taken = std::min(count, kCalibrationTilesOfASlide);
+        for (std::size_t k = 0; k < taken; ++k) {
+          const std::size_t tile = k * count / taken;
+          const RgbImage raw = slide->read_region(tiles.coords(tile, 0),
+                                                  tiles.coords(tile, 1),
+                                                  tiles.read_level,
+                                                  tiles.read_size,
+                                                  tiles.read_size);
+          pixels.resize(pixels.size() + tile_bytes_);
+          resize.run(raw.pixels, {pixels.data() + pixels.size() - tile_bytes_, tile_bytes_});
+        }
+      } catch (const Error&) {
+        continue;
+      }
+    }
+    if (pixels.empty()) return;  // then there is nothing to encode either
+    calibration_ =
+        sha256_hex(std::string_view(reinterpret_cast<const char*>(pixels.data()), pixels.size()));
+    encoder_.encoder->calibrate(pixels);
+  }
+
   // ---- readers
 
   void read_slides() {
@@ -339,6 +379,7 @@ class Extraction {
                     to_string(encoder_.encoder->precision()),
                     encoder_.input_px));
     if (!encoder_.options.empty()) add(encoder_.options);
+    if (!calibration_.empty()) add("calibrated on " + calibration_);
     if (!encoder_.trained) add(fmt::format("weights' seed {}", job_.seed));
     if (job_.stain.method != StainMethod::kNone) {
       add(fmt::format("stain {} seed {}", to_string(job_.stain.method), job_.seed));
@@ -554,6 +595,7 @@ class Extraction {
   Progress& progress_;
   std::size_t tile_bytes_;
   std::size_t dim_;
+  std::string calibration_;  // hash of the tiles that int8 took its scales from
   Queue queue_;
   std::set<std::string> tiled_;  // file names of slides that were: without coordinates, no tissue
   std::mutex failing_;

@@ -23,7 +23,11 @@ constexpr std::int64_t kSide = 16;
 class MeanEncoder : public Encoder {
  public:
   std::int64_t embedding_dim() const override { return 3; }
-  Precision precision() const override { return Precision::kF32; }
+  Precision precision() const override { return used; }
+  void calibrate(std::span<const std::uint8_t> rgb) override {
+    EXPECT_EQ(calls, 0);
+    calibrated_on = rgb.size() / (3 * kSide * kSide);
+  }
   void encode(std::span<const std::uint8_t> rgb, std::span<float> embeddings) override {
     if (calls++ == fail_at) throw Error(ErrorKind::kIo, "the power went");
     const std::size_t pixels = kSide * kSide;
@@ -38,6 +42,8 @@ class MeanEncoder : public Encoder {
     }
   }
 
+  Precision used = Precision::kF32;
+  std::size_t calibrated_on = 0;
   int calls = 0;
   int tiles = 0;
   int fail_at = -1;
@@ -124,6 +130,25 @@ TEST_F(ExtractSlidesTest, GoesOnAfterAStopAndEndsWithTheSameBytes) {
   EXPECT_EQ(all_bytes(), expected);
   EXPECT_LT(encoder_->tiles, tiles) << "nothing was resumed";
   EXPECT_FALSE(fs::exists(folder_.partial("a")));
+}
+
+// The scales come from the first slides' tiles, so that a job that goes on takes the same.
+TEST_F(ExtractSlidesTest, CalibratesAnInt8EncoderOnTheSlidesBeforeTheirFirstBatch) {
+  auto quantised = std::make_unique<MeanEncoder>();
+  quantised->used = Precision::kInt8;
+  auto outcomes = extract_with(std::move(quantised));
+  ASSERT_EQ(outcomes[0].status, SlideStatus::kDone) << outcomes[0].reason;
+  const auto tiles = static_cast<std::size_t>(outcomes[0].tiles);
+  EXPECT_GE(encoder_->calibrated_on, std::min<std::size_t>(tiles, 8));
+  EXPECT_LE(encoder_->calibrated_on, 8 * slides_.size());
+
+  quantised = std::make_unique<MeanEncoder>();
+  quantised->used = Precision::kInt8;
+  outcomes = extract_with(std::move(quantised));
+  EXPECT_EQ(outcomes[0].status, SlideStatus::kKept);
+
+  outcomes = extract();
+  EXPECT_EQ(encoder_->calibrated_on, 0U) << "f32 has no scales";
 }
 
 TEST_F(ExtractSlidesTest, KeepsWhatFitsAndEncodesWhatDoesNot) {
