@@ -63,12 +63,6 @@ struct Cells {
   int bytes = 1;
 };
 
-std::uint32_t little32(std::string_view bytes, std::size_t at) {
-  std::uint32_t value = 0;
-  for (std::size_t i = 4; i-- > 0;) value = value << 8 | static_cast<unsigned char>(bytes[at + i]);
-  return value;
-}
-
 Cells native_cells(const FrameFormat& format, std::string_view bytes) {
   if (bytes.size() < format.native_bytes()) {
     bad(fmt::format("{} bytes of pixels, expected {}", bytes.size(), format.native_bytes()));
@@ -91,52 +85,18 @@ Cells native_cells(const FrameFormat& format, std::string_view bytes) {
   return out;
 }
 
-// PackBits, one segment for each byte of a sample, the most significant first (PS3.5 annex G).
+// A plane for each byte of a sample, the most significant first.
 Cells rle_cells(const FrameFormat& format, std::string_view bytes) {
   const auto plane = static_cast<std::size_t>(format.columns * format.rows);
   const auto segments = static_cast<std::size_t>(format.bits_allocated / 8);
-  if (bytes.size() < 64) bad(fmt::format("RLE: {} bytes, no header of 64", bytes.size()));
-  if (little32(bytes, 0) != segments) {
-    bad(fmt::format("RLE: {} segments, expected {}", little32(bytes, 0), segments));
-  }
-  if (bytes.size() < plane * segments / 64) {  // two bytes become at most 128
-    bad(fmt::format(
-        "RLE: {} bytes cannot hold {} x {} pixels", bytes.size(), format.columns, format.rows));
-  }
+  const auto planes = decode_dicom_rle(bytes, segments, plane);
   Cells out;
   out.bytes = static_cast<int>(segments);
-  std::vector<char> planes(plane * segments);
+  out.owned.resize(planes.size());
   for (std::size_t s = 0; s < segments; ++s) {
-    std::size_t at = little32(bytes, 4 + 4 * s);
-    const std::size_t end = s + 1 < segments ? little32(bytes, 8 + 4 * s) : bytes.size();
-    if (at < 64 || at > end || end > bytes.size()) {
-      bad(fmt::format("RLE: segment {} lies outside", s));
-    }
-    std::size_t done = 0;
-    char* const to = planes.data() + s * plane;
-    while (done < plane) {
-      if (at >= end) bad(fmt::format("RLE: segment {} ends after {} of {} bytes", s, done, plane));
-      const int code = static_cast<signed char>(bytes[at++]);
-      if (code == -128) continue;
-      const auto count = static_cast<std::size_t>(code < 0 ? 1 - code : 1 + code);
-      const std::size_t stored = code < 0 ? 1 : count;
-      if (count > plane - done || stored > end - at) {
-        bad(fmt::format("RLE: a run goes beyond segment {}", s));
-      }
-      if (code < 0) {
-        std::memset(to + done, bytes[at], count);
-      } else {
-        std::memcpy(to + done, bytes.data() + at, count);
-      }
-      done += count;
-      at += stored;
-    }
-  }
-  out.owned.resize(plane * segments);
-  for (std::size_t s = 0; s < segments; ++s) {
-    const char* from = planes.data() + s * plane;
+    const std::uint8_t* from = planes.data() + s * plane;
     std::uint8_t* to = out.owned.data() + (segments - 1 - s);
-    for (std::size_t i = 0; i < plane; ++i) to[i * segments] = static_cast<std::uint8_t>(from[i]);
+    for (std::size_t i = 0; i < plane; ++i) to[i * segments] = from[i];
   }
   out.data = out.owned.data();
   return out;

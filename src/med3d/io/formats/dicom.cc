@@ -649,4 +649,55 @@ std::string shown_dicom_uid(std::string_view uid) {
   return standard ? std::string(uid) : "a UID that is not of the standard";
 }
 
+std::vector<std::uint8_t> decode_dicom_rle(std::string_view bytes,
+                                           std::size_t planes,
+                                           std::size_t plane) {
+  const auto refuse = [](const std::string& what) { throw Error(ErrorKind::kFormat, what); };
+  const auto number = [&](std::size_t at) {
+    std::size_t value = 0;
+    for (std::size_t i = 4; i-- > 0;) {
+      value = value << 8 | static_cast<unsigned char>(bytes[at + i]);
+    }
+    return value;
+  };
+  if (bytes.size() < 64) refuse(fmt::format("RLE: {} bytes, no header of 64", bytes.size()));
+  if (planes > 15 || number(0) != planes) {
+    refuse(fmt::format("RLE: {} segments, expected {}", number(0), planes));
+  }
+  const std::uint64_t size = checked_multiply(plane, planes, "RLE frame");
+  if (bytes.size() < size / 64) {
+    refuse(fmt::format("RLE: {} bytes cannot hold {} pixels", bytes.size(), plane));
+  }
+  std::vector<std::uint8_t> out(size);
+  for (std::size_t s = 0; s < planes; ++s) {
+    std::size_t at = number(4 + 4 * s);
+    const std::size_t end = s + 1 < planes ? number(8 + 4 * s) : bytes.size();
+    if (at < 64 || at > end || end > bytes.size()) {
+      refuse(fmt::format("RLE: segment {} lies outside", s));
+    }
+    std::size_t done = 0;
+    std::uint8_t* const to = out.data() + s * plane;
+    while (done < plane) {
+      if (at >= end) {
+        refuse(fmt::format("RLE: segment {} ends after {} of {} bytes", s, done, plane));
+      }
+      const int code = static_cast<signed char>(bytes[at++]);
+      if (code == -128) continue;
+      const auto count = static_cast<std::size_t>(code < 0 ? 1 - code : 1 + code);
+      const std::size_t stored = code < 0 ? 1 : count;
+      if (count > plane - done || stored > end - at) {
+        refuse(fmt::format("RLE: a run goes beyond segment {}", s));
+      }
+      if (code < 0) {
+        std::memset(to + done, bytes[at], count);
+      } else {
+        std::memcpy(to + done, bytes.data() + at, count);
+      }
+      done += count;
+      at += stored;
+    }
+  }
+  return out;
+}
+
 }  // namespace med3d

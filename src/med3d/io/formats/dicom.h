@@ -13,6 +13,7 @@
 // small files.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -141,5 +142,19 @@ bool detect_dicom(std::string_view head);  // DICM at byte 128
 // A UID of the standard itself as it is, else "a UID that is not of the standard": it may be a
 // study's.
 std::string shown_dicom_uid(std::string_view uid);
+
+// A frame of the transfer syntax "RLE lossless": its byte planes, one after the other as stored
+// (for cells of several bytes the most significant first).
+//
+// planes  bytes a pixel: samples * bytes of a sample
+// plane   pixels of the frame
+//
+// Memory for planes * plane bytes is taken only if the stream can hold so many (two bytes become at
+// most 128). Throws Error(kFormat) naming the segment for what is damaged or ends early.
+//
+// Source: DICOM PS3.5 annex G (PackBits).
+std::vector<std::uint8_t> decode_dicom_rle(std::string_view bytes,
+                                           std::size_t planes,
+                                           std::size_t plane);
 
 }  // namespace med3d

@@ -193,5 +193,23 @@ TEST(Dicom, ShowsOnlyUidsOfTheStandard) {
   EXPECT_EQ(shown_dicom_uid("1.2.840.10008.CANARY"), "a UID that is not of the standard");
 }
 
+// Annex G: 64 bytes of header (count and offsets), then PackBits. Plane 0: literal 1 2, run of 3 of
+// 7; plane 1: a code of -128 that means nothing, run of 5 of 9.
+TEST(DicomRle, UnpacksPlanesWorkedByHand) {
+  std::string bytes(64, '\0');
+  bytes[0] = 2;
+  bytes[4] = 64;
+  bytes[8] = 69;
+  bytes += std::string("\x01\x01\x02\xFE\x07", 5) + std::string("\x80\xFC\x09", 3);
+  EXPECT_EQ(decode_dicom_rle(bytes, 2, 5),
+            (std::vector<std::uint8_t>{1, 2, 7, 7, 7, 9, 9, 9, 9, 9}));
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_THROW(decode_dicom_rle(std::string_view(bytes).substr(0, size), 2, 5), Error) << size;
+  }
+  EXPECT_THROW(decode_dicom_rle(bytes, 3, 5), Error);
+  EXPECT_THROW(decode_dicom_rle(bytes, 2, 4), Error) << "a run beyond the plane";
+  EXPECT_THROW(decode_dicom_rle(bytes, 2, 1'000'000), Error) << "more than the stream can hold";
+}
+
 }  // namespace
 }  // namespace med3d

@@ -10,6 +10,8 @@
 //
 // Source: DICOM PS3.3 A.32.8, C.8.12.4, C.7.6.17.
 // Checked against: pydicom 2.3.1 on the same files (tests/reference/dicom_slides.py).
+#include "med3d/io/formats/dicom.h"
+
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmdata/dctk.h>
 #include <fmt/format.h>
@@ -314,7 +316,7 @@ Part open_part(const fs::path& path) {
     part.index = walk_dicom(part.reader, Walk::kWhole);
     if (part.index.sop_class != kWholeSlide) {
       unsupported(fmt::format("a DICOM file of the class {}, expected a whole-slide image",
-                              shown_uid(part.index.sop_class)));
+                              shown_dicom_uid(part.index.sop_class)));
     }
     if (!part.index.has_pixels) bad("no pixel data");
     codec_of(part.index.transfer_syntax);  // by our own words, before DCMTK meets one it knows not

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "med3d/core/error.h"
+#include "med3d/io/formats/dicom.h"
 #include "med3d/io/formats/jpeg2000.h"
 #include "med3d/wsi/readers/dicom_frame_internal.h"
 
@@ -85,49 +86,6 @@ void samples_to_rgb(const FrameFormat& format,
       for (std::size_t c = 0; c < 3; ++c) out[c] = static_cast<std::uint8_t>(p[c * channel] ^ flip);
     }
   }
-}
-
-std::uint32_t little32(std::string_view bytes, std::size_t at) {
-  std::uint32_t value = 0;
-  for (std::size_t i = 4; i-- > 0;) value = value << 8 | static_cast<unsigned char>(bytes[at + i]);
-  return value;
-}
-
-// PackBits, one segment for each sample of a pixel (PS3.5 annex G).
-std::vector<std::uint8_t> decode_rle(const FrameFormat& format, std::string_view bytes) {
-  const auto plane = static_cast<std::size_t>(format.columns * format.rows);
-  const auto segments = static_cast<std::size_t>(format.samples);
-  if (bytes.size() < 64) bad(fmt::format("RLE: {} bytes, no header of 64", bytes.size()));
-  if (little32(bytes, 0) != segments) {
-    bad(fmt::format("RLE: {} segments, expected {}", little32(bytes, 0), segments));
-  }
-  std::vector<std::uint8_t> out(plane * segments);
-  for (std::size_t s = 0; s < segments; ++s) {
-    std::size_t at = little32(bytes, 4 + 4 * s);
-    const std::size_t end = s + 1 < segments ? little32(bytes, 8 + 4 * s) : bytes.size();
-    if (at < 64 || at > end || end > bytes.size())
-      bad(fmt::format("RLE: segment {} lies outside", s));
-    std::size_t done = 0;
-    std::uint8_t* to = out.data() + s * plane;
-    while (done < plane) {
-      if (at >= end) bad(fmt::format("RLE: segment {} ends after {} of {} bytes", s, done, plane));
-      const int code = static_cast<signed char>(bytes[at++]);
-      if (code == -128) continue;
-      const std::size_t count = static_cast<std::size_t>(code < 0 ? 1 - code : 1 + code);
-      const std::size_t stored = code < 0 ? 1 : count;
-      if (count > plane - done || stored > end - at) {
-        bad(fmt::format("RLE: a run goes beyond segment {}", s));
-      }
-      if (code < 0) {
-        std::fill_n(to + done, count, static_cast<std::uint8_t>(bytes[at]));
-      } else {
-        std::copy_n(bytes.data() + at, count, to + done);
-      }
-      at += stored;
-      done += count;
-    }
-  }
-  return out;
 }
 
 // Whether a JPEG says itself what its components are: a JFIF or Adobe marker before the pixels.
@@ -256,7 +214,7 @@ Codec codec_of(std::string_view transfer_syntax) {
     throw Error(ErrorKind::kUnsupported, fmt::format("transfer syntax: {}", syntax.name));
   }
   throw Error(ErrorKind::kUnsupported,
-              fmt::format("transfer syntax: {}", shown_uid(transfer_syntax)));
+              fmt::format("transfer syntax: {}", shown_dicom_uid(transfer_syntax)));
 }
 
 void decode_frame(const FrameFormat& format,
@@ -273,7 +231,13 @@ void decode_frame(const FrameFormat& format,
                             format.planar,
                             rgb);
     case Codec::kRle:
-      return samples_to_rgb(format, decode_rle(format, bytes), true, rgb);
+      return samples_to_rgb(
+          format,
+          decode_dicom_rle(bytes,
+                           static_cast<std::size_t>(format.samples),
+                           static_cast<std::size_t>(format.columns * format.rows)),
+          true,
+          rgb);
     case Codec::kJpegLs:
       return samples_to_rgb(format, decode_jpeg_ls(format, bytes), false, rgb);
     case Codec::kJpeg:
@@ -295,12 +259,6 @@ void prepare_dcmtk() {
     return true;
   }();
   static_cast<void>(done);
-}
-
-std::string shown_uid(std::string_view uid) {
-  const bool standard = uid.starts_with("1.2.840.10008.") && uid.size() <= 64 &&
-                        uid.find_first_not_of("0123456789.") == uid.npos;
-  return standard ? std::string(uid) : "a UID that is not of the standard";
 }
 
 }  // namespace med3d::dicom

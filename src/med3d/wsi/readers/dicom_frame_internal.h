@@ -46,7 +46,4 @@ void decode_frame(const FrameFormat& format,
 // DCMTK's log goes nowhere, and its JPEG-LS decoder is there. Call before DCMTK is used.
 void prepare_dcmtk();
 
-// A UID of the standard itself, else "a UID of somebody else's", which may be that of a study.
-std::string shown_uid(std::string_view uid);
-
 }  // namespace med3d::dicom
