@@ -8,6 +8,7 @@
 #include "med3d/core/error.h"
 #include "med3d/core/file.h"
 #include "med3d/io/formats/hdf5.h"
+#include "med3d/io/formats/safetensors.h"
 #include "med3d/io/formats/torch_file.h"
 
 namespace med3d {
@@ -47,6 +48,13 @@ TEST_F(RowStreamFiles, TorchFileHasTheBytesOfTheWholeTensor) {
   const auto matrix = counted(77, 5);
   write_torch_rows(folder_ / "a.pt", uneven(matrix));
   EXPECT_EQ(read_file(folder_ / "a.pt", 1 << 20), torch_tensor_bytes(from_matrix(matrix)));
+}
+
+TEST_F(RowStreamFiles, SafetensorsFileHasTheBytesOfTheWholeTensor) {
+  const auto matrix = counted(77, 5);
+  write_safetensors_rows(folder_ / "a.safetensors", uneven(matrix));
+  const NamedArray whole{"features", from_matrix(matrix)};
+  EXPECT_EQ(read_file(folder_ / "a.safetensors", 1 << 20), safetensors_bytes({&whole, 1}, {}));
 }
 
 TEST_F(RowStreamFiles, Hdf5FileHasTheSameBytesHoweverItsRowsCome) {

@@ -226,6 +226,7 @@ void declare_extraction(Schema& schema) {
   schema.choice(
       "stain", "normalise the stains of each slide", {"none", "macenko", "reinhard"}, "none");
   schema.flag("quality", "leave out tiles that are blank, black, blurred or drawn on with a pen");
+  schema.flag("safetensors", "write the features as safetensors too");
   schema.real("max-bad-tiles",
               "share of a slide's tiles that may be unreadable; above it the slide fails",
               0.01,
@@ -335,6 +336,7 @@ pipeline::ExtractJob read_extract_job(const Options& options) {
   job.max_bad_tiles = options.real("max-bad-tiles");
   job.stain.method = parse_stain_method(options.choice("stain"));
   job.check_quality = options.flag("quality");
+  job.write_safetensors = options.flag("safetensors");
   job.seed = options.seed();
   job.redo = options.flag("overwrite");
   return job;

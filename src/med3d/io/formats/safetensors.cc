@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <functional>
 #include <set>
 #include <tuple>
 
@@ -332,6 +334,27 @@ std::string safetensors_bytes(std::span<const NamedArray> tensors,
   out += header;
   for (const NamedArray* tensor : order) out += tensor->array.bytes;
   return out;
+}
+
+void write_safetensors_rows(const std::filesystem::path& path, const RowStream& rows) {
+  const std::array<std::uint64_t, 2> shape = {rows.rows, rows.cols};
+  const std::uint64_t bytes = checked_array_bytes(shape, DType::kF32, "safetensors to be written");
+  std::string header =
+      fmt::format("{{\"features\":{{\"dtype\":\"{}\",\"shape\":[{},{}],\"data_offsets\":[0,{}]}}}}",
+                  code_of(DType::kF32),
+                  rows.rows,
+                  rows.cols,
+                  bytes);
+  header.append((8 - header.size() % 8) % 8, ' ');
+  const std::uint64_t header_bytes = header.size();
+  std::string head(kLengthBytes, '\0');
+  std::memcpy(head.data(), &header_bytes, kLengthBytes);
+  write_file_pieces(path, [&](const std::function<void(std::string_view)>& write) {
+    write(head + header);
+    rows.each_block([&](std::span<const float> block) {
+      write({reinterpret_cast<const char*>(block.data()), block.size_bytes()});
+    });
+  });
 }
 
 }  // namespace med3d

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "med3d/io/array.h"
+#include "med3d/io/row_stream.h"
 
 namespace med3d {
 
@@ -47,6 +48,10 @@ Safetensors read_safetensors(const std::filesystem::path& path);
 // shape of an array disagree.
 std::string safetensors_bytes(std::span<const NamedArray> tensors,
                               const std::map<std::string, std::string>& metadata = {});
+
+// The file of one f32 tensor "features" (rows, cols), the bytes of safetensors_bytes, written
+// atomically without ever holding it. Throws as RowStream::each_block; Error(kIo).
+void write_safetensors_rows(const std::filesystem::path& path, const RowStream& rows);
 
 extern const FeatureFormat safetensors_feature_format;
 

@@ -20,6 +20,7 @@
 #include "med3d/core/random.h"
 #include "med3d/encoders/resize.h"
 #include "med3d/io/formats/hdf5.h"
+#include "med3d/io/formats/safetensors.h"
 #include "med3d/io/formats/torch_file.h"
 #include "med3d/pipeline/slides/partial_features.h"
 #include "med3d/wsi/mpp.h"
@@ -405,6 +406,7 @@ class Extraction {
     std::vector<fs::path> files;
     if (job_.write_h5) files.push_back(folder_.features_h5(id));
     if (job_.write_pt) files.push_back(folder_.features_pt(id));
+    if (job_.write_safetensors) files.push_back(folder_.features_safetensors(id));
     return files;
   }
 
@@ -553,6 +555,7 @@ class Extraction {
                             }};
     if (job_.write_h5) write_clam_features(folder_.features_h5(id), rows, coords);
     if (job_.write_pt) write_torch_rows(folder_.features_pt(id), rows);
+    if (job_.write_safetensors) write_safetensors_rows(folder_.features_safetensors(id), rows);
 
     if (const auto bad = outcome.dropped.find("unreadable"); bad != outcome.dropped.end()) {
       work.warnings.push_back(fmt::format(

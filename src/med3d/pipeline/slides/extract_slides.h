@@ -46,6 +46,7 @@ struct ExtractJob {
   std::filesystem::path patches;  // coordinates of another job; empty = the folder's own
   bool write_h5 = true;
   bool write_pt = true;
+  bool write_safetensors = false;
 };
 
 // Encodes the tiles of patches/<id>.h5 (ours, CLAM's or TRIDENT's <id>_patches.h5) of each slide

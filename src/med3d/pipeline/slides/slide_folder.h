@@ -2,10 +2,12 @@
 //
 //   process_list_autogen.csv     CLAM's list: parameters and status of each slide
 //   masks/<id>.jpg               the slide with its tissue outlined
+//   contact_sheets/page_<n>.jpg  all slides with their tissue outlined, those without it marked
 //   stitches/<id>.jpg            its tiles alone
 //   contours_geojson/<id>.geojson   outlines for QuPath
 //   patches/<id>.h5              coordinates of its tiles
 //   h5_files/<id>.h5             features and coordinates
+//   safetensors_files/<id>.safetensors   features, if asked for
 //   pt_files/<id>.pt             features, as torch.load takes them
 //   outcomes.csv, outcomes.json  what became of each slide
 //   slides/<id>.tiles.json       what its tiles were made of
@@ -27,6 +29,7 @@ struct SlideFolder {
 
   std::filesystem::path process_list() const { return root / "process_list_autogen.csv"; }
   std::filesystem::path mask(const std::string& id) const { return root / "masks" / (id + ".jpg"); }
+  std::filesystem::path contact_sheets() const { return root / "contact_sheets"; }
   std::filesystem::path stitch(const std::string& id) const {
     return root / "stitches" / (id + ".jpg");
   }
@@ -43,6 +46,9 @@ struct SlideFolder {
   }
   std::filesystem::path tile_record(const std::string& id) const {
     return root / "slides" / (id + ".tiles.json");
+  }
+  std::filesystem::path features_safetensors(const std::string& id) const {
+    return root / "safetensors_files" / (id + ".safetensors");
   }
   std::filesystem::path record(const std::string& id) const {
     return root / "slides" / (id + ".json");

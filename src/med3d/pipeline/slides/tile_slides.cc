@@ -13,6 +13,7 @@
 #include "med3d/core/parallel.h"
 #include "med3d/core/text.h"
 #include "med3d/io/formats/jpeg.h"
+#include "med3d/pipeline/slides/contact_sheets.h"
 #include "med3d/wsi/geojson.h"
 #include "med3d/wsi/mask_image.h"
 #include "med3d/wsi/mpp.h"
@@ -254,6 +255,7 @@ std::vector<SlideOutcome> tile_slides(const std::vector<SlideItem>& slides,
     outcomes[i] = std::move(outcome);
     progress.advance();
   });
+  if (job.masks) write_contact_sheets(folder, outcomes);
   return outcomes;
 }
 

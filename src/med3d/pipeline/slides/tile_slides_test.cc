@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "med3d/core/progress.h"
+#include "med3d/io/formats/jpeg.h"
+#include "med3d/pipeline/slides/contact_sheets.h"
 #include "med3d/pipeline/slides/test_slides.h"
 #include "med3d/wsi/tile_file.h"
 
@@ -52,6 +54,26 @@ TEST_F(TileSlidesTest, KeepsWhatFitsWithAllThatWasSaidOfIt) {
   Json expected = fresh[0].to_json();
   expected["status"] = "kept";
   EXPECT_EQ(kept[0].to_json(), expected);
+}
+
+// Two slides fit on one page; a page of an earlier job does not stay.
+TEST_F(TileSlidesTest, ShowsEverySlideOnContactSheets) {
+  TileJob job = small_tiles();
+  job.masks = true;
+  write_file_atomic(folder_.contact_sheets() / "page_9.jpg", "old");
+  slides_.push_back({"c", temp_.path() / "missing.tif", {}, ""});
+  const auto outcomes = tile(job);
+  EXPECT_EQ(outcomes[2].status, SlideStatus::kFailed);
+  const auto page = folder_.contact_sheets() / "page_1.jpg";
+  const std::string first = read_file(page, 1 << 24);
+  EXPECT_GT(read_jpeg_header(first).width, 256);
+  EXPECT_FALSE(fs::exists(folder_.contact_sheets() / "page_9.jpg"));
+  EXPECT_FALSE(fs::exists(folder_.contact_sheets() / "page_2.jpg"));
+  write_contact_sheets(folder_, outcomes);
+  EXPECT_EQ(read_file(page, 1 << 24), first);
+  fs::remove(folder_.mask("a"));
+  write_contact_sheets(folder_, outcomes);
+  EXPECT_NE(read_file(page, 1 << 24), first) << "the outline of slide a was not on the page";
 }
 
 TEST_F(TileSlidesTest, MakesTilesOfOtherParametersAnew) {
