@@ -547,6 +547,14 @@ struct ConvNet::Impl {
     place_weights(
         node, onednn::desc(weight_dims, Type::f32, plain_weights()), pd.weights_desc(), 0.0F);
 
+    return convolve(node, pd, source, result);
+  }
+
+  // The step of a convolution whose weights are placed; `result` has its value.
+  std::size_t convolve(Node node,
+                       const dnnl::convolution_forward::primitive_desc& pd,
+                       std::size_t source,
+                       std::size_t result) {
     Step step;
     step.primitive = dnnl::convolution_forward(pd);
     step.values = {{DNNL_ARG_SRC, source}, {DNNL_ARG_DST, result}};
@@ -629,15 +637,7 @@ struct ConvNet::Impl {
       values.push_back({pd.dst_desc(), values[residual].storage, scale});
       result = values.size() - 1;
     }
-    Step step;
-    step.primitive = dnnl::convolution_forward(pd);
-    step.values = {{DNNL_ARG_SRC, source}, {DNNL_ARG_DST, result}};
-    step.constants = {{DNNL_ARG_WEIGHTS, placed[node].weights}, {DNNL_ARG_BIAS, placed[node].bias}};
-    step.scratchpad = pd.scratchpad_desc().get_size();
-    touch(source);
-    touch(result);
-    steps.push_back(std::move(step));
-    return result;
+    return convolve(node, pd, source, result);
   }
 
   std::size_t copy_of(std::size_t value) {

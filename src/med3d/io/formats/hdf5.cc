@@ -446,6 +446,34 @@ Matrix<float> open_hdf5(const fs::path& path) {
   return read_confined(path, Wanted::kFeatures).features;
 }
 
+void check_written(const fs::path& path, bool good) {
+  if (good) return;
+  throw Error(ErrorKind::kIo,
+              fmt::format("{}: cannot be written: {}", path.string(), library_reason()));
+}
+
+// A dataset (rows, cols) that can get more rows, in chunks of whole rows; without a time, so that
+// the same values are the same bytes. `path` is for messages.
+Handle growing_dataset(const fs::path& path,
+                       const Handle& file,
+                       const char* name,
+                       hid_t stored,
+                       const std::array<hsize_t, 2>& dims,
+                       hsize_t chunk_rows) {
+  const hsize_t most[2] = {H5S_UNLIMITED, dims[1]};
+  const hsize_t chunk[2] = {chunk_rows, dims[1]};
+  const Handle space(H5Screate_simple(2, dims.data(), most), H5Sclose);
+  const Handle plan(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  check_written(path,
+                space.valid() && plan.valid() && H5Pset_chunk(plan.get(), 2, chunk) >= 0 &&
+                    H5Pset_obj_track_times(plan.get(), false) >= 0);
+  Handle dataset(
+      H5Dcreate2(file.get(), name, stored, space.get(), H5P_DEFAULT, plan.get(), H5P_DEFAULT),
+      H5Dclose);
+  check_written(path, dataset.valid());
+  return dataset;
+}
+
 }  // namespace
 
 const FeatureFormat hdf5_feature_format = {"hdf5", {".h5", ".hdf5"}, detect_hdf5, open_hdf5};
@@ -523,27 +551,12 @@ void write_clam_features(const fs::path& path,
 
   const std::lock_guard lock(hdf5_mutex());
   const QuietErrors quiet;
-  const auto check = [&](bool good) {
-    if (good) return;
-    throw Error(ErrorKind::kIo,
-                fmt::format("{}: cannot be written: {}", path.string(), library_reason()));
-  };
+  const auto check = [&](bool good) { check_written(path, good); };
   write_file_atomic(path, [&](const fs::path& temporary) {
     Handle file(H5Fcreate(temporary.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
     check(file.valid());
     const auto make = [&](const char* name, hid_t stored, hsize_t cols) {
-      const hsize_t dims[2] = {features.rows, cols};
-      const hsize_t most[2] = {H5S_UNLIMITED, cols};
-      const hsize_t chunk[2] = {kFeatureChunkRows, cols};
-      const Handle space(H5Screate_simple(2, dims, most), H5Sclose);
-      const Handle plan(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-      check(space.valid() && plan.valid() && H5Pset_chunk(plan.get(), 2, chunk) >= 0 &&
-            H5Pset_obj_track_times(plan.get(), false) >= 0);
-      Handle dataset(
-          H5Dcreate2(file.get(), name, stored, space.get(), H5P_DEFAULT, plan.get(), H5P_DEFAULT),
-          H5Dclose);
-      check(dataset.valid());
-      return dataset;
+      return growing_dataset(path, file, name, stored, {features.rows, cols}, kFeatureChunkRows);
     };
     {
       Handle dataset = make("features", H5T_IEEE_F32LE, features.cols);
@@ -662,27 +675,12 @@ void write_coordinates(const fs::path& path,
   check_attributes(path, attributes);
   const std::lock_guard lock(hdf5_mutex());
   const QuietErrors quiet;
-  const auto check = [&](bool good) {
-    if (good) return;
-    throw Error(ErrorKind::kIo,
-                fmt::format("{}: cannot be written: {}", path.string(), library_reason()));
-  };
+  const auto check = [&](bool good) { check_written(path, good); };
   write_file_atomic(path, [&](const fs::path& temporary) {
     Handle file(H5Fcreate(temporary.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
     check(file.valid());
     const auto make = [&](const char* name, hid_t stored, hsize_t cols) {
-      const hsize_t dims[2] = {coords.rows(), cols};
-      const hsize_t most[2] = {H5S_UNLIMITED, cols};
-      const hsize_t chunk[2] = {chunk_rows, cols};
-      const Handle space(H5Screate_simple(2, dims, most), H5Sclose);
-      const Handle plan(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-      check(space.valid() && plan.valid() && H5Pset_chunk(plan.get(), 2, chunk) >= 0 &&
-            H5Pset_obj_track_times(plan.get(), false) >= 0);
-      Handle dataset(
-          H5Dcreate2(file.get(), name, stored, space.get(), H5P_DEFAULT, plan.get(), H5P_DEFAULT),
-          H5Dclose);
-      check(dataset.valid());
-      return dataset;
+      return growing_dataset(path, file, name, stored, {coords.rows(), cols}, chunk_rows);
     };
     const auto fill = [&](Handle& dataset, hid_t memory, const void* values) {
       check(H5Dwrite(dataset.get(), memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);

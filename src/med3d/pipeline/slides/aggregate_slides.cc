@@ -69,11 +69,8 @@ struct Pooled {
 
 Pooled pool_slide(const Matrix<float>& features, const AggregateJob& job) {
   Pooled out;
-  const bool needs_model = job.slide_pool == SlidePool::kAttention ||
-                           job.slide_pool == SlidePool::kEmbedding ||
-                           job.patient_pool == PatientPool::kTopSlide;
   SlideAttention attention;
-  if (needs_model) {
+  if (job.needs_model()) {
     attention = job.attend(features);
     out.highest = attention.highest;
   }
@@ -190,10 +187,7 @@ std::vector<fs::path> feature_files(const fs::path& folder) {
 SlideVectors aggregate_slides(const std::vector<fs::path>& files,
                               const AggregateJob& job,
                               Progress& progress) {
-  const bool needs_model = job.slide_pool == SlidePool::kAttention ||
-                           job.slide_pool == SlidePool::kEmbedding ||
-                           job.patient_pool == PatientPool::kTopSlide;
-  if (needs_model && !job.attend) {
+  if (job.needs_model() && !job.attend) {
     throw Error(ErrorKind::kUsage, "pooling by attention needs a model that was trained");
   }
   const auto cases = read_cases(job.slide_table);

@@ -50,6 +50,12 @@ struct AggregateJob {
   // Only slides of these kinds by their TCGA barcode ("DX"; "tumour"); empty = all.
   std::vector<std::string> slide_kinds;
   std::vector<std::string> sample_kinds;
+
+  // Whether one of the pools asks a model.
+  bool needs_model() const {
+    return slide_pool == SlidePool::kAttention || slide_pool == SlidePool::kEmbedding ||
+           patient_pool == PatientPool::kTopSlide;
+  }
 };
 
 struct SlideVectors {
