@@ -45,7 +45,8 @@ VitOptions options(const EncoderSpec& spec) {
 
 std::unique_ptr<Encoder> load_conch(const std::filesystem::path& weights,
                                     const EncoderOptions& run) {
-  return make_vit(options(conch_encoder), read_weights(weights), conch_encoder.name, run);
+  return make_vit(
+      options(conch_encoder), WeightsTaker(open_weights(weights), conch_encoder.name), run);
 }
 
 std::vector<TensorShape> tensors() { return vit_tensors(options(conch_encoder)); }

@@ -101,7 +101,7 @@ Parameters parameters(const Source& source) {
 }
 
 Parameters trained(const std::filesystem::path& path) {
-  WeightsTaker take(read_weights(path), "resnet50");
+  WeightsTaker take(open_weights(path), "resnet50");
   auto result =
       parameters([&](const std::string& name, auto shape) { return take.tensor(name, shape); });
   for (const char* unused : {"layer4.", "fc."}) take.ignore_prefix(unused);

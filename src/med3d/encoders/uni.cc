@@ -25,7 +25,7 @@ VitOptions options() {
 }
 
 std::unique_ptr<Encoder> load_uni(const std::filesystem::path& weights, const EncoderOptions& run) {
-  return make_vit(options(), read_weights(weights), uni_encoder.name, run);
+  return make_vit(options(), WeightsTaker(open_weights(weights), uni_encoder.name), run);
 }
 
 std::vector<TensorShape> tensors() { return vit_tensors(options()); }

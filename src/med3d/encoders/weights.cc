@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "med3d/core/error.h"
-#include "med3d/core/file.h"
 #include "med3d/core/hash.h"
 #include "med3d/core/limits.h"
 #include "med3d/core/text.h"
@@ -35,22 +34,23 @@ std::string container_of(std::string_view bytes) {
 
 }  // namespace
 
-Weights read_weights(const std::filesystem::path& path) {
+StoredWeights open_weights(const std::filesystem::path& path) {
   if (path.empty()) {
     throw Error(ErrorKind::kUsage, "no weights given: expected a .pth, .bin or .safetensors file");
   }
-  Weights weights;
+  StoredWeights weights;
   weights.source = path.string();
-  std::string bytes = read_file(path, limits().weights_bytes);
-  weights.sha256 = sha256_hex(bytes);
+  weights.file = FileBytes::map(path, limits().weights_bytes);
+  const std::string_view bytes = weights.file.view();
+  weights.sha256 = sha256_hex(weights.file);
   weights.bytes = bytes.size();
   weights.container = container_of(bytes);
-  std::vector<NamedArray> arrays;
+  std::vector<NamedStoredArray> arrays;
   if (looks_like_safetensors(bytes)) {
-    arrays = parse_safetensors(bytes, weights.source).tensors;
+    arrays = stored_safetensors(weights.file, weights.source);
     for (auto& array : arrays) array.name = without_module(array.name);
   } else {
-    arrays = parse_state_dict(std::move(bytes), weights.source);
+    arrays = stored_state_dict(weights.file, weights.source);
   }
   for (auto& [name, array] : arrays) {
     if (!weights.tensors.emplace(name, std::move(array)).second) {
@@ -63,8 +63,23 @@ Weights read_weights(const std::filesystem::path& path) {
   return weights;
 }
 
-WeightsTaker::WeightsTaker(Weights weights, std::string_view encoder)
+Weights read_weights(const std::filesystem::path& path) {
+  StoredWeights opened = open_weights(path);
+  Weights weights{{}, opened.source, opened.sha256, opened.container, opened.bytes};
+  for (const auto& [name, array] : opened.tensors) weights.tensors.emplace(name, array.array());
+  opened.file.require_unchanged();
+  return weights;
+}
+
+WeightsTaker::WeightsTaker(StoredWeights weights, std::string_view encoder)
     : weights_(std::move(weights)), encoder_(encoder) {}
+
+WeightsTaker::WeightsTaker(Weights weights, std::string_view encoder) : encoder_(encoder) {
+  weights_.source = std::move(weights.source);
+  for (auto& [name, array] : weights.tensors) {
+    weights_.tensors.emplace(name, stored(std::move(array)));
+  }
+}
 
 std::vector<float> WeightsTaker::tensor(const std::string& name,
                                         std::span<const std::uint64_t> shape) {
@@ -73,14 +88,14 @@ std::vector<float> WeightsTaker::tensor(const std::string& name,
     complaints_.push_back(name + ": missing");
     return {};
   }
-  const Array array = std::move(found->second);
+  const StoredArray array = std::move(found->second);
   weights_.tensors.erase(found);
   if (!std::equal(shape.begin(), shape.end(), array.shape.begin(), array.shape.end())) {
     complaints_.push_back(
         fmt::format("{}: {}, expected {}", name, shape_text(array.shape), shape_text(shape)));
     return {};
   }
-  std::vector<float> values = as_f32(array, name);
+  std::vector<float> values = as_f32(array.array(), name);
   const auto bad =
       std::find_if(values.begin(), values.end(), [](float value) { return !std::isfinite(value); });
   if (bad != values.end()) {
@@ -105,6 +120,7 @@ void WeightsTaker::finish() {
         fmt::format("{}: unknown, {}", quoted_for_message(name), shape_text(array.shape)));
   }
   weights_.tensors.clear();
+  weights_.file.require_unchanged();
   if (complaints_.empty()) return;
   const std::size_t named = std::min(kNamed, complaints_.size());
   std::string message = fmt::format("{}: not the weights of {}: {}",

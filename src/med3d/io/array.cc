@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -206,39 +207,49 @@ std::vector<std::int64_t> as_i64(const Array& array, std::string_view what) {
   return out;
 }
 
-Matrix<float> to_matrix(const Array& array, std::string_view what) {
-  std::vector<std::uint64_t> axes = array.shape;
+std::pair<std::size_t, std::size_t> matrix_shape(std::span<const std::uint64_t> shape,
+                                                 std::string_view what) {
+  std::vector<std::uint64_t> axes(shape.begin(), shape.end());
   if (axes.size() > 2) std::erase(axes, 1U);
   // All axes of a (1, 1, 1) array are dropped: it is one row of one feature.
-  if (axes.empty() && !array.shape.empty()) axes.push_back(1);
+  if (axes.empty() && !shape.empty()) axes.push_back(1);
   if (axes.empty() || axes.size() > 2) {
     throw Error(ErrorKind::kFormat,
                 fmt::format("{}: shape {}, expected (features,), (rows, features) or one of those "
                             "with axes of length one",
                             what,
-                            shape_text(array.shape)));
+                            shape_text(shape)));
   }
+  return {axes.size() == 2 ? axes[0] : 1, axes.back()};
+}
+
+Matrix<float> to_matrix(const Array& array, std::string_view what) {
+  const auto [rows, cols] = matrix_shape(array.shape, what);
   const std::vector<float> values = as_f32(array, what);
-  Matrix<float> out(axes.size() == 2 ? axes[0] : 1, axes.back());
+  Matrix<float> out(rows, cols);
   std::copy(values.begin(), values.end(), out.data());
   return out;
 }
 
+std::size_t features_among(std::span<const std::string> names, std::string_view source) {
+  if (names.size() == 1) return 0;
+  const auto found = std::find(names.begin(), names.end(), "features");
+  if (found != names.end()) return static_cast<std::size_t>(found - names.begin());
+  std::string shown;
+  for (const auto& name : names) {
+    if (shown.size() < 200) shown += (shown.empty() ? "" : ", ") + name;
+  }
+  throw Error(
+      ErrorKind::kFormat,
+      fmt::format(
+          "{}: {} arrays ({}), expected one or one named 'features'", source, names.size(), shown));
+}
+
 Matrix<float> features_among(std::span<const NamedArray> arrays, std::string_view source) {
-  const NamedArray* chosen = arrays.size() == 1 ? arrays.data() : nullptr;
-  std::string names;
-  for (const auto& named : arrays) {
-    if (named.name == "features") chosen = &named;
-    if (names.size() < 200) names += (names.empty() ? "" : ", ") + named.name;
-  }
-  if (chosen == nullptr) {
-    throw Error(ErrorKind::kFormat,
-                fmt::format("{}: {} arrays ({}), expected one or one named 'features'",
-                            source,
-                            arrays.size(),
-                            names));
-  }
-  return to_matrix(chosen->array, fmt::format("{}, array '{}'", source, chosen->name));
+  std::vector<std::string> names;
+  for (const auto& named : arrays) names.push_back(named.name);
+  const NamedArray& chosen = arrays[features_among(names, source)];
+  return to_matrix(chosen.array, fmt::format("{}, array '{}'", source, chosen.name));
 }
 
 Array from_matrix(const Matrix<float>& matrix) {

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "med3d/core/matrix.h"
@@ -52,11 +53,16 @@ std::vector<std::int64_t> as_i64(const Array& array, std::string_view what = "ar
 // those of length one are dropped first: (1, 1, 512, 1) -> 1 x 512. Throws Error(kFormat) naming
 // the shape for a single number () and for what keeps three or more axes, and as as_f32 does.
 Matrix<float> to_matrix(const Array& array, std::string_view what = "array");
+// Those rows and columns.
+std::pair<std::size_t, std::size_t> matrix_shape(std::span<const std::uint64_t> shape,
+                                                 std::string_view what = "array");
 
 // The feature matrix of a container of several arrays (npz, safetensors): its only array, or the
 // one named "features". Throws Error(kFormat) naming the arrays if neither is there, and as
 // to_matrix.
 Matrix<float> features_among(std::span<const NamedArray> arrays, std::string_view source);
+// Which of the names that is.
+std::size_t features_among(std::span<const std::string> names, std::string_view source);
 
 // An f32 array of shape (rows, cols).
 Array from_matrix(const Matrix<float>& matrix);

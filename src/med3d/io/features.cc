@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+#include <bit>
 #include <fstream>
 #include <map>
 #include <utility>
@@ -101,30 +101,64 @@ bool is_item_column(std::string_view name) {
   return std::find(std::begin(kNames), std::end(kNames), plain) != std::end(kNames);
 }
 
+void require_sound(const float* values, std::size_t rows, std::size_t cols, const fs::path& path) {
+  if (rows == 0 || cols == 0) {
+    throw Error(ErrorKind::kData,
+                fmt::format("{}: {} rows of {} features, expected at least one of each",
+                            path.string(),
+                            rows,
+                            cols));
+  }
+  // A value is not finite when all bits of its exponent are set. Looked for in pieces without a
+  // branch, then by name.
+  const auto finite = [](float value) {
+    return (std::bit_cast<std::uint32_t>(value) & 0x7f800000U) != 0x7f800000U;
+  };
+  constexpr std::size_t kPiece = 4096;
+  for (std::size_t first = 0; first < rows * cols; first += kPiece) {
+    const std::size_t end = std::min(rows * cols, first + kPiece);
+    unsigned bad = 0;
+    for (std::size_t i = first; i < end; ++i) bad |= finite(values[i]) ? 0U : 1U;
+    if (bad == 0) continue;
+    while (finite(values[first])) ++first;
+    throw Error(ErrorKind::kData,
+                fmt::format("{}: row {}, column {} (counted from 0) is {}, expected a finite "
+                            "number",
+                            path.string(),
+                            first / cols,
+                            first % cols,
+                            values[first]));
+  }
+}
+
 }  // namespace
 
 std::span<const FeatureFormat* const> feature_formats() { return kFormats; }
 
 Matrix<float> read_features(const fs::path& path) {
   Matrix<float> out = format_of(path).open(path);
-  if (out.rows() == 0 || out.cols() == 0) {
-    throw Error(ErrorKind::kData,
-                fmt::format("{}: {} rows of {} features, expected at least one of each",
-                            path.string(),
-                            out.rows(),
-                            out.cols()));
+  require_sound(out.data(), out.rows(), out.cols(), path);
+  return out;
+}
+
+std::optional<StoredFeatures> stored_features(const fs::path& path) {
+  const FeatureFormat& format = format_of(path);
+  if (format.stored == nullptr) return std::nullopt;
+  const FileBytes file = FileBytes::map(path, limits().weights_bytes);
+  const auto arrays = format.stored(file, path.string());
+  std::vector<std::string> names;
+  for (const auto& named : arrays) names.push_back(named.name);
+  const NamedStoredArray& chosen = arrays[features_among(names, path.string())];
+  const auto [rows, cols] =
+      matrix_shape(chosen.array.shape, fmt::format("{}, array '{}'", path.string(), chosen.name));
+  if (chosen.array.dtype != DType::kF32 || !chosen.array.in_place) return std::nullopt;
+  const std::string_view bytes = chosen.array.in_place();
+  StoredFeatures out{file, 0, rows, cols};
+  if (!bytes.empty()) out.offset = static_cast<std::uint64_t>(bytes.data() - file.view().data());
+  if (bytes.size() != rows * cols * sizeof(float) || out.offset % alignof(float) != 0) {
+    return std::nullopt;
   }
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    if (!std::isfinite(out.data()[i])) {
-      throw Error(ErrorKind::kData,
-                  fmt::format("{}: row {}, column {} (counted from 0) is {}, expected a finite "
-                              "number",
-                              path.string(),
-                              i / out.cols(),
-                              i % out.cols(),
-                              out.data()[i]));
-    }
-  }
+  require_sound(out.data(), rows, cols, path);
   return out;
 }
 

@@ -4,13 +4,17 @@
 // A new format is formats/<name>.cc with a FeatureFormat and one line in features.cc.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "med3d/core/file_bytes.h"
 #include "med3d/core/matrix.h"
+#include "med3d/io/stored_array.h"
 
 namespace med3d {
 
@@ -19,6 +23,9 @@ struct FeatureFormat {
   std::vector<std::string_view> extensions;  // lower case, with the dot: ".npy"
   bool (*detect)(std::string_view head);     // by the first kFeatureHeadBytes of a file or fewer
   Matrix<float> (*open)(const std::filesystem::path& path);  // (rows, features)
+  // The arrays of a file where they lie, for formats that hold them as memory does; else null.
+  std::vector<NamedStoredArray> (*stored)(const FileBytes& file,
+                                          const std::string& source) = nullptr;
 };
 
 constexpr std::size_t kFeatureHeadBytes = 4096;
@@ -35,6 +42,21 @@ std::span<const FeatureFormat* const> feature_formats();
 // content of another format than the extension says or a damaged file, kData if there is no row,
 // no feature, or a value is not finite (row and column are named, counted from 0).
 Matrix<float> read_features(const std::filesystem::path& path);
+
+// The same where they lie in the file, mapped and not copied.
+struct StoredFeatures {
+  FileBytes file;
+  std::uint64_t offset = 0;  // of the first value in it, a multiple of four
+  std::size_t rows = 0;
+  std::size_t cols = 0;
+
+  const float* data() const { return reinterpret_cast<const float*>(file.view().data() + offset); }
+};
+
+// Nothing where the file holds them in another type or order, packed, or not aligned: read_features
+// then. What read_features refuses is refused here, checksums and values included. Cost: one pass
+// over the values.
+std::optional<StoredFeatures> stored_features(const std::filesystem::path& path);
 
 // A table of one row per case, or per case and item: the paper's clinical_features.csv,
 // wsi_features.csv and ct_mri_features.csv.

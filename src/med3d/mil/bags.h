@@ -49,11 +49,11 @@ class MemoryBags : public BagSource {
 
 // Feature files of any format that io reads (.pt, .h5, .npy, .npz, .safetensors), one a slide.
 //
-// The first read of a file goes through read_features: damage and values that are not finite are
-// found then. Where its f32 rows lie in the file as they lie in memory (a stored .pt, .npy and
-// .safetensors, and many others), later reads map the file at that place: nothing is copied, and
-// the pages belong to the system's cache. Other files are read anew each time. Memory: the bags
-// that are in use, and a few words a file.
+// The first read of a file checks it as read_features does: damage and values that are not finite
+// are found then. Where its f32 rows lie in the file as they lie in memory (a stored .pt or
+// .safetensors: stored_features; .npy and others: found by their bytes), later reads map the file
+// at that place: nothing is copied, and the pages belong to the system's cache. Other files are
+// read anew each time. Memory: the bags that are in use, and a few words a file.
 //
 // Files must stay as they are during a training; one whose size or time changed is read anew, one
 // that is cut short while it is mapped ends the process (SIGBUS), as with every mapping.

@@ -556,10 +556,16 @@ std::unique_ptr<Encoder> make_vit(const VitOptions& options,
                                   Weights weights,
                                   std::string_view name,
                                   const EncoderOptions& run) {
+  return make_vit(options, WeightsTaker(std::move(weights), name), run);
+}
+
+std::unique_ptr<Encoder> make_vit(const VitOptions& options,
+                                  WeightsTaker weights,
+                                  const EncoderOptions& run) {
   check(options, run);
   const Precision precision = available_precision(run.precision);
   const ThreadScope scope(run.threads);
-  return std::make_unique<Vit>(options, WeightsTaker(std::move(weights), name), run, precision);
+  return std::make_unique<Vit>(options, std::move(weights), run, precision);
 }
 
 }  // namespace med3d

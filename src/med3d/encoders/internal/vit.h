@@ -67,6 +67,9 @@ std::unique_ptr<Encoder> make_vit(const VitOptions& options,
                                   Weights weights,
                                   std::string_view name,
                                   const EncoderOptions& run);
+std::unique_ptr<Encoder> make_vit(const VitOptions& options,
+                                  WeightsTaker weights,
+                                  const EncoderOptions& run);
 
 // Names and shapes of all tensors that the net asks for.
 std::vector<TensorShape> vit_tensors(const VitOptions& options);

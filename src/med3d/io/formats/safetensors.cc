@@ -164,7 +164,7 @@ Matrix<float> open_safetensors(const std::filesystem::path& path) {
 }  // namespace
 
 const FeatureFormat safetensors_feature_format = {
-    "safetensors", {".safetensors"}, detect_safetensors, open_safetensors};
+    "safetensors", {".safetensors"}, detect_safetensors, open_safetensors, stored_safetensors};
 
 const Array* Safetensors::find(std::string_view name) const {
   for (const auto& tensor : tensors) {
@@ -173,7 +173,23 @@ const Array* Safetensors::find(std::string_view name) const {
   return nullptr;
 }
 
-Safetensors parse_safetensors(std::string_view bytes, std::string_view source) {
+namespace {
+
+struct Placed {
+  std::uint64_t begin;  // in the bytes of the file
+  std::uint64_t end;
+  std::string name;
+  std::vector<std::uint64_t> shape;
+  DType dtype;
+};
+
+struct Layout {
+  std::vector<Placed> tensors;  // by offset
+  std::map<std::string, std::string> metadata;
+};
+
+// Everything but the elements, checked.
+Layout layout_of(std::string_view bytes, std::string_view source) {
   const auto fail = [&](const std::string& what) {
     throw Error(ErrorKind::kFormat, fmt::format("{}: {}", source, what));
   };
@@ -195,13 +211,8 @@ Safetensors parse_safetensors(std::string_view bytes, std::string_view source) {
   const std::string_view data = bytes.substr(kLengthBytes + header_bytes);
   const SortedJson header = parse_header(text, source);
 
-  struct Placed {
-    std::uint64_t begin;
-    std::uint64_t end;
-    NamedArray tensor;
-  };
-  Safetensors out;
-  std::vector<Placed> placed;
+  Layout out;
+  std::vector<Placed>& placed = out.tensors;
   for (const auto& [name, value] : header.items()) {
     const std::string what = fmt::format("{}, tensor {}", source, shown(name));
     if (name == kMetadata) {
@@ -218,9 +229,9 @@ Safetensors parse_safetensors(std::string_view bytes, std::string_view source) {
                   what + ": expected exactly the keys dtype, shape and data_offsets");
     }
     if (!value["dtype"].is_string()) throw Error(ErrorKind::kFormat, what + ": dtype is no string");
-    Placed one{0, 0, {name, {}}};
-    one.tensor.array.dtype = dtype_of(value["dtype"].get<std::string>(), what);
-    one.tensor.array.shape = whole_numbers(value["shape"], what + ", shape");
+    Placed one{0, 0, name, {}, DType::kF32};
+    one.dtype = dtype_of(value["dtype"].get<std::string>(), what);
+    one.shape = whole_numbers(value["shape"], what + ", shape");
     const auto offsets = whole_numbers(value["data_offsets"], what + ", data_offsets");
     if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > data.size()) {
       throw Error(ErrorKind::kFormat,
@@ -231,27 +242,27 @@ Safetensors parse_safetensors(std::string_view bytes, std::string_view source) {
     }
     one.begin = offsets[0];
     one.end = offsets[1];
-    const auto expected = checked_array_bytes(one.tensor.array.shape, one.tensor.array.dtype, what);
+    const auto expected = checked_array_bytes(one.shape, one.dtype, what);
     if (one.end - one.begin != expected) {
       throw Error(ErrorKind::kFormat,
                   fmt::format("{}: {} bytes of data, expected {} for shape {} of {}",
                               what,
                               one.end - one.begin,
                               expected,
-                              shape_text(one.tensor.array.shape),
-                              to_string(one.tensor.array.dtype)));
+                              shape_text(one.shape),
+                              to_string(one.dtype)));
     }
     placed.push_back(std::move(one));
   }
 
   std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) {
-    return std::tie(a.begin, a.end, a.tensor.name) < std::tie(b.begin, b.end, b.tensor.name);
+    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
   });
   std::uint64_t at = 0;
   for (auto& one : placed) {
     if (one.begin != at) {
       fail(fmt::format("tensor {} begins at byte {} of the data, expected {}: {}",
-                       shown(one.tensor.name),
+                       shown(one.name),
                        one.begin,
                        at,
                        one.begin < at ? "it overlaps another" : "there is a hole before it"));
@@ -261,10 +272,41 @@ Safetensors parse_safetensors(std::string_view bytes, std::string_view source) {
   if (at != data.size()) {
     fail(fmt::format("{} bytes after the last tensor", data.size() - at));
   }
-  // Copied only now that the whole layout is known to be sound.
+  const std::uint64_t start = kLengthBytes + header_bytes;
   for (auto& one : placed) {
-    one.tensor.array.bytes = data.substr(one.begin, one.end - one.begin);
-    out.tensors.push_back(std::move(one.tensor));
+    one.begin += start;
+    one.end += start;
+  }
+  return out;
+}
+
+}  // namespace
+
+Safetensors parse_safetensors(std::string_view bytes, std::string_view source) {
+  Layout layout = layout_of(bytes, source);
+  Safetensors out{{}, std::move(layout.metadata)};
+  for (auto& one : layout.tensors) {
+    out.tensors.push_back({std::move(one.name),
+                           {std::move(one.shape),
+                            one.dtype,
+                            std::string(bytes.substr(one.begin, one.end - one.begin))}});
+  }
+  return out;
+}
+
+std::vector<NamedStoredArray> stored_safetensors(const FileBytes& file, const std::string& source) {
+  std::vector<NamedStoredArray> out;
+  for (auto& one : layout_of(file.view(), source).tensors) {
+    NamedStoredArray named{std::move(one.name),
+                           {std::move(one.shape), one.dtype, nullptr, nullptr}};
+    const std::string_view bytes = file.view().substr(one.begin, one.end - one.begin);
+    named.array.read = [file, bytes] {
+      std::string copy(bytes);
+      file.forget(bytes);
+      return copy;
+    };
+    named.array.in_place = [file, bytes] { return bytes; };
+    out.push_back(std::move(named));
   }
   return out;
 }

@@ -20,8 +20,10 @@
 #include <string_view>
 #include <vector>
 
+#include "med3d/core/file_bytes.h"
 #include "med3d/io/array.h"
 #include "med3d/io/row_stream.h"
+#include "med3d/io/stored_array.h"
 
 namespace med3d {
 
@@ -38,6 +40,9 @@ struct Safetensors {
 // source  its path, for messages
 // Throws Error(kFormat) for a damaged file, kUnsupported for the 8-bit floating types.
 Safetensors parse_safetensors(std::string_view bytes, std::string_view source);
+// The same without the tensors' bytes, which are read one by one; the file is kept by what it
+// returns.
+std::vector<NamedStoredArray> stored_safetensors(const FileBytes& file, const std::string& source);
 // A file of at most limits().weights_bytes.
 Safetensors read_safetensors(const std::filesystem::path& path);
 

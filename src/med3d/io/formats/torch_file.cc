@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <utility>
@@ -415,9 +416,63 @@ std::string read_member(const ZipArchive& archive, const std::string& name) {
   return archive.read(*entry);
 }
 
-std::vector<NamedArray> read_zip(std::string bytes, const std::string& source, PartOf part) {
-  const std::uint64_t file_bytes = bytes.size();
-  const ZipArchive archive(std::move(bytes), source);
+// One storage of a zip file, for the tensors that are views of it. Its checksum is proven once;
+// where it is packed, it is inflated once for all of them.
+class ZipStorage {
+ public:
+  ZipStorage(std::shared_ptr<const ZipArchive> archive, const ZipEntry& entry, std::size_t uses)
+      : archive_(std::move(archive)), entry_(entry), uses_(uses), left_(uses) {}
+
+  std::string take(const TensorView& view, std::size_t width, std::uint64_t wanted) {
+    const bool last = --left_ == 0;
+    if (last) left_ = uses_;  // it may be read anew
+    if (entry_.method == 0) {
+      const std::string_view whole = proven();
+      std::string out = elements(whole, view, width);
+      if (last) {
+        archive_->file().forget(whole);
+      } else if (is_row_major(view)) {
+        archive_->file().forget(whole.substr(view.offset * width, wanted));
+      }
+      return out;
+    }
+    if (inflated_.empty() && entry_.bytes != 0) inflated_ = archive_->read(entry_);
+    std::string out;
+    if (last && wanted == inflated_.size() && is_row_major(view)) {
+      out = std::move(inflated_);  // the usual case: nothing is copied
+    } else {
+      out = elements(inflated_, view, width);
+    }
+    if (last) std::string().swap(inflated_);
+    return out;
+  }
+
+  std::string_view place(const TensorView& view, std::size_t width, std::uint64_t wanted) {
+    if (entry_.method != 0 || wanted == 0 || !is_row_major(view)) return {};
+    return proven().substr(view.offset * width, wanted);
+  }
+
+ private:
+  std::string_view proven() {
+    if (!proven_) stored_ = archive_->stored(entry_);
+    proven_ = true;
+    return stored_;
+  }
+
+  std::shared_ptr<const ZipArchive> archive_;
+  const ZipEntry& entry_;  // of the archive
+  std::size_t uses_, left_;
+  bool proven_ = false;
+  std::string_view stored_;
+  std::string inflated_;
+};
+
+std::vector<NamedStoredArray> open_zip(const FileBytes& file,
+                                       const std::string& source,
+                                       PartOf part) {
+  const std::uint64_t file_bytes = file.view().size();
+  const auto shared = std::make_shared<const ZipArchive>(file, source);
+  const ZipArchive& archive = *shared;
   constexpr std::string_view kObject = "data.pkl";
   std::optional<std::string> folder;  // "archive/"
   for (const ZipEntry& entry : archive.entries()) {
@@ -478,23 +533,20 @@ std::vector<NamedArray> read_zip(std::string bytes, const std::string& source, P
     entries.push_back(entry);
   }
 
-  std::vector<NamedArray> tensors;
-  std::vector<std::string> loaded(plan.storages.size());
+  std::vector<std::shared_ptr<ZipStorage>> storages;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    storages.push_back(std::make_shared<ZipStorage>(shared, *entries[i], plan.storages[i].uses));
+  }
+  std::vector<NamedStoredArray> tensors;
   for (TensorView& view : plan.tensors) {
-    Storage& storage = plan.storages[view.storage];
-    std::string& data = loaded[view.storage];
-    const ZipEntry& entry = *entries[view.storage];
-    if (data.empty() && entry.bytes != 0) data = archive.read(entry);
-    const bool is_last = --storage.uses == 0;
-    Array array{view.shape, storage.dtype, {}};
-    const auto wanted = checked_array_bytes(view.shape, storage.dtype, source);
-    if (is_last && wanted == data.size() && is_row_major(view)) {
-      array.bytes = std::move(data);  // the usual case: nothing is copied
-    } else {
-      array.bytes = elements(data, view, dtype_bytes(storage.dtype));
-    }
-    if (is_last) std::string().swap(data);
-    tensors.push_back({std::move(view.name), std::move(array)});
+    const DType dtype = plan.storages[view.storage].dtype;
+    const std::size_t width = dtype_bytes(dtype);
+    const auto wanted = checked_array_bytes(view.shape, dtype, source);
+    NamedStoredArray named{std::move(view.name), {view.shape, dtype, nullptr, nullptr}};
+    const auto storage = storages[view.storage];
+    named.array.read = [=] { return storage->take(view, width, wanted); };
+    named.array.in_place = [=] { return storage->place(view, width, wanted); };
+    tensors.push_back(std::move(named));
   }
   return tensors;
 }
@@ -503,10 +555,10 @@ std::vector<NamedArray> read_zip(std::string bytes, const std::string& source, P
 
 class LegacyReader {
  public:
-  LegacyReader(std::string_view bytes, const std::string& source)
-      : bytes_(bytes), source_(source) {}
+  LegacyReader(FileBytes file, const std::string& source)
+      : file_(std::move(file)), bytes_(file_.view()), source_(source) {}
 
-  std::vector<NamedArray> read(PartOf part) {
+  std::vector<NamedStoredArray> open(PartOf part) {
     if (const auto magic = next_pickle();
         magic.root->kind != Kind::kBigInt || magic.root->text != kLegacyMagic) {
       fail("a pickle, but not a PyTorch file: its magic number is missing");
@@ -543,9 +595,9 @@ class LegacyReader {
     return document;
   }
 
-  std::vector<NamedArray> take_tensors(const Plan& plan,
-                                       const std::vector<Storage>& storages,
-                                       const PickleDocument& keys) {
+  std::vector<NamedStoredArray> take_tensors(const Plan& plan,
+                                             const std::vector<Storage>& storages,
+                                             const PickleDocument& keys) {
     if (keys.root->kind != Kind::kList) fail("the storage keys are no list");
     std::map<std::string_view, const Storage*> known;
     for (const Storage& storage : storages) known[storage.key] = &storage;
@@ -582,36 +634,53 @@ class LegacyReader {
     if (position_ != bytes_.size()) {
       fail(fmt::format("{} bytes behind the last storage", bytes_.size() - position_));
     }
-    std::vector<NamedArray> tensors;
+    std::vector<NamedStoredArray> tensors;
     for (const TensorView& view : plan.tensors) {
       const Storage& storage = plan.storages[view.storage];
       const auto found = data.find(storage.key);
       if (found == data.end()) fail(fmt::format("storage '{}' is missing", storage.key));
-      tensors.push_back(
-          {view.name,
-           {view.shape, storage.dtype, elements(found->second, view, dtype_bytes(storage.dtype))}});
+      const std::string_view whole = found->second;
+      const std::size_t width = dtype_bytes(storage.dtype);
+      const std::size_t begin = view.offset * width;
+      const auto wanted = checked_array_bytes(view.shape, storage.dtype, source_);
+      const bool plain = wanted != 0 && is_row_major(view);
+      NamedStoredArray named{view.name, {view.shape, storage.dtype, nullptr, nullptr}};
+      named.array.read = [=, file = file_] {
+        std::string out = elements(whole, view, width);
+        file.forget(plain ? whole.substr(begin, wanted) : whole);
+        return out;
+      };
+      named.array.in_place = [=, file = file_] {
+        return plain ? whole.substr(begin, wanted) : std::string_view();
+      };
+      tensors.push_back(std::move(named));
     }
     return tensors;
   }
 
-  std::string_view bytes_;
+  FileBytes file_;
+  std::string_view bytes_;  // of it
   const std::string& source_;
   std::size_t position_ = 0;
 };
 
 // ---- both
 
-TorchFile parse_part(std::string bytes, const std::string& source, PartOf part) {
+struct OpenedTorch {
+  std::vector<NamedStoredArray> tensors;
+  std::string container;
+};
+
+OpenedTorch open_part(const FileBytes& file, const std::string& source, PartOf part) {
+  const std::string_view bytes = file.view();
   if (bytes.size() > limits().weights_bytes) {
     throw Error(
         ErrorKind::kFormat,
         fmt::format(
             "{}: {} bytes, expected at most {}", source, bytes.size(), limits().weights_bytes));
   }
-  if (ZipArchive::detect(std::string_view(bytes).substr(0, 4))) {
-    return {read_zip(std::move(bytes), source, part), "zip"};
-  }
-  if (bytes.starts_with('\x80')) return {LegacyReader(bytes, source).read(part), "legacy"};
+  if (ZipArchive::detect(bytes.substr(0, 4))) return {open_zip(file, source, part), "zip"};
+  if (bytes.starts_with('\x80')) return {LegacyReader(file, source).open(part), "legacy"};
   if (bytes.starts_with("\x1f\x8b")) {
     throw Error(ErrorKind::kUnsupported, source + ": a gzip file, expected it unpacked");
   }
@@ -623,6 +692,15 @@ TorchFile parse_part(std::string bytes, const std::string& source, PartOf part) 
   }
   throw Error(ErrorKind::kFormat,
               source + ": not a PyTorch file: neither a zip archive nor a pickle");
+}
+
+std::vector<NamedArray> read_all(std::vector<NamedStoredArray> stored) {
+  std::vector<NamedArray> tensors;
+  for (NamedStoredArray& one : stored) {
+    tensors.push_back({std::move(one.name), one.array.array()});
+    one.array = {};
+  }
+  return tensors;
 }
 
 // ---- writing
@@ -732,13 +810,18 @@ Matrix<float> open_torch(const std::filesystem::path& path) {
   return features_among(read_torch(path).tensors, path.string());
 }
 
+std::vector<NamedStoredArray> stored_torch(const FileBytes& file, const std::string& source) {
+  return open_part(file, source, whole_object).tensors;
+}
+
 }  // namespace
 
 const FeatureFormat torch_feature_format = {
-    "torch", {".pt", ".pth", ".th"}, detect_torch, open_torch};
+    "torch", {".pt", ".pth", ".th"}, detect_torch, open_torch, stored_torch};
 
 TorchFile parse_torch(std::string bytes, const std::string& source) {
-  return parse_part(std::move(bytes), source, whole_object);
+  OpenedTorch opened = open_part(FileBytes::hold(std::move(bytes)), source, whole_object);
+  return {read_all(std::move(opened.tensors)), std::move(opened.container)};
 }
 
 TorchFile read_torch(const std::filesystem::path& path) {
@@ -750,9 +833,13 @@ std::vector<NamedArray> read_state_dict(const std::filesystem::path& path) {
 }
 
 std::vector<NamedArray> parse_state_dict(std::string bytes, const std::string& source) {
-  std::vector<NamedArray> tensors = parse_part(std::move(bytes), source, weights_part).tensors;
+  return read_all(stored_state_dict(FileBytes::hold(std::move(bytes)), source));
+}
+
+std::vector<NamedStoredArray> stored_state_dict(const FileBytes& file, const std::string& source) {
+  std::vector<NamedStoredArray> tensors = open_part(file, source, weights_part).tensors;
   std::set<std::string_view> names;
-  for (NamedArray& tensor : tensors) {
+  for (NamedStoredArray& tensor : tensors) {
     if (tensor.name.empty()) {
       throw Error(ErrorKind::kData, source + ": a bare tensor, expected a dict of weights");
     }

@@ -25,9 +25,11 @@
 #include <string_view>
 #include <vector>
 
+#include "med3d/core/file_bytes.h"
 #include "med3d/io/array.h"
 #include "med3d/io/features.h"
 #include "med3d/io/row_stream.h"
+#include "med3d/io/stored_array.h"
 
 namespace med3d {
 
@@ -57,6 +59,9 @@ TorchFile parse_torch(std::string bytes, const std::string& source);
 // for a bare tensor, and if two names become one.
 std::vector<NamedArray> read_state_dict(const std::filesystem::path& path);
 std::vector<NamedArray> parse_state_dict(std::string bytes, const std::string& source);
+// The same without the tensors' bytes, which are read one by one; the file is kept by what it
+// returns. All but the checksums of the tensors is checked here.
+std::vector<NamedStoredArray> stored_state_dict(const FileBytes& file, const std::string& source);
 
 // "module.conv1.weight" -> "conv1.weight", "attention_net.module.0.bias" -> "attention_net.0.bias":
 // DataParallel puts "module" in front of what it wraps, at any level. CLAM's ungated attention has

@@ -253,8 +253,11 @@ bool ZipArchive::detect(std::string_view head) {
 }
 
 ZipArchive::ZipArchive(std::string bytes, std::string source_name)
-    : bytes_(std::move(bytes)), source_name_(std::move(source_name)) {
-  const Bytes file(bytes_, source_name_);
+    : ZipArchive(FileBytes::hold(std::move(bytes)), std::move(source_name)) {}
+
+ZipArchive::ZipArchive(FileBytes bytes, std::string source_name)
+    : file_(std::move(bytes)), source_name_(std::move(source_name)) {
+  const Bytes file(file_.view(), source_name_);
   const Directory directory = find_directory(file);
   // The count is from outside; each member needs 46 bytes of directory, which bounds it.
   if (directory.entries > directory.bytes / kCentralSize) {
@@ -394,7 +397,7 @@ const ZipEntry* ZipArchive::find(std::string_view name) const {
 }
 
 std::string ZipArchive::read(const ZipEntry& entry) const {
-  const Bytes file(bytes_, source_name_);
+  const Bytes file(file_.view(), source_name_);
   const std::string_view stored =
       file.slice(entry.data_offset, entry.stored_bytes, "member " + shown(entry.name));
   std::string out;
@@ -433,13 +436,31 @@ std::string ZipArchive::read(const ZipEntry& entry) const {
                             entry.bytes));
     }
   }
-  const auto crc = static_cast<std::uint32_t>(
-      crc32_z(0, reinterpret_cast<const Bytef*>(out.data()), out.size()));
-  if (crc != entry.crc32) {
-    file.fail(fmt::format(
-        "member {}: checksum {:08x}, expected {:08x}", shown(entry.name), crc, entry.crc32));
-  }
+  require_crc(entry, out);
   return out;
+}
+
+std::string_view ZipArchive::stored(const ZipEntry& entry) const {
+  if (entry.method != 0) {
+    throw Error(ErrorKind::kUsage, "zip member " + shown(entry.name) + " is packed");
+  }
+  const std::string_view bytes =
+      Bytes(file_.view(), source_name_)
+          .slice(entry.data_offset, entry.stored_bytes, "member " + shown(entry.name));
+  require_crc(entry, bytes);
+  return bytes;
+}
+
+void ZipArchive::require_crc(const ZipEntry& entry, std::string_view bytes) const {
+  const std::uint32_t crc = zlib_crc32(0, bytes);
+  if (crc != entry.crc32) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("{}: member {}: checksum {:08x}, expected {:08x}",
+                            source_name_,
+                            shown(entry.name),
+                            crc,
+                            entry.crc32));
+  }
 }
 
 std::uint32_t zlib_crc32(std::uint32_t crc, std::string_view data) {

@@ -1,7 +1,7 @@
 // Zip containers, as numpy (npz) and torch write them: a strict reader and a small writer.
 //
-// Files are hostile. The reader holds the whole file in memory, checks its directory once, when it
-// is opened, and inflates a member only when it is asked for; nothing is ever written to a disk.
+// Files are hostile. The reader holds or maps the whole file, checks its directory once, when it is
+// opened, and inflates a member only when it is asked for; nothing is ever written to a disk.
 //
 // Read: methods stored (0) and deflate (8), zip64, data descriptors, archive comments.
 // Refused: encryption, other methods, several discs, bytes before the first member's directory
@@ -18,6 +18,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "med3d/core/file_bytes.h"
 
 namespace med3d {
 
@@ -38,6 +40,7 @@ class ZipArchive {
   // 1 MiB inflated) or array_bytes for one member; Error(kUnsupported) for valid features that we
   // do not read.
   explicit ZipArchive(std::string bytes, std::string source_name);
+  explicit ZipArchive(FileBytes file, std::string source_name);
 
   // In the order of the central directory.
   std::span<const ZipEntry> entries() const { return entries_; }
@@ -48,10 +51,18 @@ class ZipArchive {
   // yields another number of bytes than declared, or the checksum differs.
   std::string read(const ZipEntry& entry) const;
 
+  // The bytes of a member that is stored (method 0), where they lie; valid as long as the archive.
+  // Throws Error(kUsage) for one that is not, Error(kFormat) if the checksum differs.
+  std::string_view stored(const ZipEntry& entry) const;
+  // The file, of which a reader may forget what it is done with.
+  const FileBytes& file() const { return file_; }
+
   static bool detect(std::string_view head);  // "PK\3\4", or an empty archive's "PK\5\6"
 
  private:
-  std::string bytes_;
+  void require_crc(const ZipEntry& entry, std::string_view bytes) const;
+
+  FileBytes file_;
   std::string source_name_;
   std::vector<ZipEntry> entries_;
 };
