@@ -107,6 +107,7 @@ void collect(std::int64_t positives,
 // balanced accuracy and accuracy are the recall of the class that is there. Counts are not asked:
 // the printed ones belong to the set the authors thought they had.
 bool fits_one_class(const Windows& w) {
+  if (!w.recall.given() || !(w.balanced_accuracy.given() || w.accuracy.given())) return false;
   Window share{0.0, 1.0};
   for (const Window& each : {w.balanced_accuracy, w.accuracy}) {
     share.low = std::max(share.low, each.low);
