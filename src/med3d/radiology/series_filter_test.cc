@@ -57,6 +57,7 @@ TEST(Folded, IsLowerCaseWithoutAccentsAndParted) {
                    "e"),
             "francais strasse");
   EXPECT_EQ(folded("  a//b  "), "a b");
+  EXPECT_EQ(folded("Abd. 2.5mm .5"), "abd 2.5mm 5");
   EXPECT_EQ(folded(""), "");
 }
 
@@ -168,6 +169,17 @@ TEST(SeriesFilter, MrNeedsASequenceOrAPhaseAfterContrast) {
   EXPECT_EQ(judge(facts).reason, "T1 by EchoTime 2.1 and RepetitionTime 4 ms");  // 4.5 to even
   facts.b_value = 500;
   EXPECT_EQ(judge(facts).rule, "DWI");
+}
+
+TEST(SeriesFilter, WhatIsIgnoredIsNoPhase) {
+  FilterRules all = rules();
+  all.ignore = {rule("not of contrast", {"post nephr*"})};
+  const SeriesFilter filter(all);
+  EXPECT_FALSE(filter.judge(ct("Post-Nephrectomy 5.0")).kept);
+  EXPECT_TRUE(filter.judge(ct("Post-Nephrectomy POST")).kept);
+  SeriesFacts facts = ct("5.0");
+  facts.study_description = "CT POST NEPHRECTOMY";
+  EXPECT_EQ(filter.judge(facts).rule, "contrast-unknown");
 }
 
 TEST(SeriesFilter, AReasonShowsTheRulesWordAndNotTheSeries) {

@@ -145,7 +145,7 @@ extern const Command volume_filter_command;
 const Command volume_filter_command = {
     .name = "volume filter",
     .summary = "Choose the series that are worth encoding, with a reason for each",
-    .reference = "the paper, sections 3.4 and 5.2; docs/volumes.md",
+    .reference = "the paper, sections 3.4 and 5.2; docs/series.md",
     .examples = {{"med3d volume filter scans/ --output filtered",
                   "After contrast, axial, enough slices; what the index of scans/ holds"},
                  {"med3d volume filter --table series.csv --output filtered",

@@ -109,7 +109,7 @@ extern const Command volume_index_command;
 const Command volume_index_command = {
     .name = "volume index",
     .summary = "List the CT and MR series of a folder by their headers",
-    .reference = "docs/volumes.md",
+    .reference = "docs/series.md",
     .examples = {{"med3d volume index scans/", "Make or renew scans/volumes.sqlite"},
                  {"med3d volume index scans/ --secret-file key.txt --dates shift",
                   "Pseudonyms nobody can find again without the key; dates moved"},

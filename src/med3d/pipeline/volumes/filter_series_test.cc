@@ -169,8 +169,13 @@ TEST(ShippedRules, KnowTheSequencesOfMr) {
 }
 
 TEST(ShippedRules, TakeNoThicknessOrKernelForATime) {
-  for (const char* text :
-       {"HELICAL 5s", "5S AXIAL SOFT", "AbdPelvis 5.0 B31f", "2.5 standard", "x B30s"}) {
+  for (const char* text : {"HELICAL 5s",
+                           "5S AXIAL SOFT",
+                           "AbdPelvis 5.0 B31f",
+                           "2.5 standard",
+                           "x B30s",
+                           "0.625s Axial",
+                           "1.25s"}) {
     EXPECT_EQ(judge("CT", text).rule, "contrast-unknown") << text << judge("CT", text).reason;
   }
 }

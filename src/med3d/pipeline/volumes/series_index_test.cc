@@ -431,9 +431,12 @@ TEST_F(SeriesIndexTest, ReadsTheRealScans) {
   for (const FilteredSeries& one : filtered) {
     const std::string path = one.series.files.at(0).string();
     if (path.find("ct_head_philips") != path.npos) ++head[one.rule];
-    if (path.find("venous_stageII") != path.npos) EXPECT_EQ(one.rule, "slices") << one.reason;
-    if (path.find("/geometry_edge_cases/") != path.npos)
+    if (path.find("venous_stageII") != path.npos) {
+      EXPECT_EQ(one.rule, "slices") << one.reason;
+    }
+    if (path.find("/geometry_edge_cases/") != path.npos) {
       EXPECT_FALSE(one.kept) << path << one.reason;
+    }
   }
   EXPECT_EQ(head, (std::map<std::string, int>{{"localizer", 1}, {"secondary capture", 1}}));
 }
