@@ -182,11 +182,18 @@ class CompiledRule {
 
   const FilterRule& rule() const { return *rule_; }
 
-  // The text without what matches, by spaces of its place.
-  std::string without(std::string text) const {
+  // Before without() is called.
+  void prepare_removal() {
+    std::string any;
     for (const std::string& expression : expressions_) {
-      RE2::GlobalReplace(&text, RE2(expression, quiet()), " ");
+      any += fmt::format("{}(?:{})", any.empty() ? "" : "|", expression);
     }
+    removal_ = std::make_unique<RE2>(any, quiet());
+  }
+
+  // The text without what matches, a space in its place.
+  std::string without(std::string text) const {
+    RE2::GlobalReplace(&text, *removal_, " ");
     return text;
   }
 
@@ -212,6 +219,7 @@ class CompiledRule {
   RE2::Set set_;
   std::vector<std::string> shown_;
   std::vector<std::string> expressions_;
+  std::unique_ptr<RE2> removal_;
 };
 
 std::vector<CompiledRule> compiled(const std::vector<FilterRule>& rules) {
@@ -318,7 +326,9 @@ struct SeriesFilter::Impl {
         ignore(compiled(rules.ignore)),
         phase(compiled(rules.phase)),
         sequence(compiled(rules.sequence)),
-        no_agent(compiled(rules.no_agent)) {}
+        no_agent(compiled(rules.no_agent)) {
+    for (CompiledRule& rule : ignore) rule.prepare_removal();
+  }
 
   FilterRules rules;  // the compiled rules point into it
   std::vector<CompiledRule> exclude, plane, ignore, phase, sequence, no_agent;
