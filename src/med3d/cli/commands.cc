@@ -33,6 +33,7 @@ extern const Command slide_splits_command;
 extern const Command slide_synth_command;
 extern const Command slide_tile_command;
 extern const Command slide_train_command;
+extern const Command volume_radiomics_command;
 extern const Command weights_convert_command;
 extern const Command weights_fetch_command;
 extern const Command weights_list_command;
@@ -58,6 +59,7 @@ constexpr std::array kCommands = {
     &slide_synth_command,
     &config_show_command,
     &report_render_command,
+    &volume_radiomics_command,
     &weights_list_command,
     &weights_fetch_command,
     &weights_convert_command,
