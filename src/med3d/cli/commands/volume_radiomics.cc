@@ -134,7 +134,9 @@ int run(const Options& options) {
     print_json(document);
   } else {
     print(pipeline::radiomics_text(outcomes));
-    if (!options.quiet()) print((job.output / "radiomics_features.csv").string() + "\n");
+    if (!options.quiet() && pipeline::exit_code(outcomes) != kExitFailed) {
+      print((job.output / "radiomics_features.csv").string() + "\n");
+    }
   }
   return pipeline::exit_code(outcomes);
 }

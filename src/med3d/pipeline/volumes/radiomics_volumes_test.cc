@@ -183,10 +183,19 @@ TEST(RadiomicsVolumes, MakesAModalityOfACohort) {
   extract_radiomics(read_radiomics_list(cohort.table), job, silent_progress());
   EXPECT_EQ(radiomics_item("x/TCGA-A3-3306_ct.nii.gz", "m.nii").case_id, "TCGA-A3-3306");
   EXPECT_EQ(radiomics_item("x/Anna_Muster.nii.gz", "m.nii").case_id, "case_1");
-  // As numbers of a cohort: finite, one row a patient.
-  const FeatureTable patients = read_feature_table(job.output / "radiomics_features.csv");
-  EXPECT_TRUE(patients.item_ids.empty());
-  EXPECT_EQ(patients.values.cols(), 107U);
+  CohortSettings settings;
+  settings.cohort.name = "small";
+  settings.endpoint.name = "PFI";
+  settings.endpoint.column = "label";
+  settings.endpoint.positive_class = "1";
+  settings.clinical.table = cohort.folder.write(
+      "clinical.csv", "case_id,age,label\nP1,50,0\nP2,60,1\nTCGA-A3-3306,70,0\nP4,40,1\n");
+  settings.ct.features = {job.output / "radiomics_features.csv"};
+  const auto loaded = load_cohort(settings, silent_progress(), 1);
+  const Modality* ct = loaded.find_modality("ct");
+  ASSERT_NE(ct, nullptr);
+  EXPECT_EQ(ct->item_ids, (std::vector<std::string>{"P2", "TCGA-A3-3306"}));
+  EXPECT_EQ(ct->items.cols(), 107U);
 }
 
 }  // namespace

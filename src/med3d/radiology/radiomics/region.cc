@@ -27,7 +27,8 @@ std::string geometry_of(const Volume& volume) {
                      orientation_code(volume.patient_from_voxel));
 }
 
-void require_same_grid(const Volume& image, const Volume& mask) {
+// mask in the image's order of axes; stored as its file has it, for the message.
+void require_same_grid(const Volume& image, const Volume& mask, const Volume& stored) {
   bool same = image.size == mask.size;
   if (same) {
     const Affine image_from_patient = inverse(image.patient_from_voxel);
@@ -47,7 +48,7 @@ void require_same_grid(const Volume& image, const Volume& mask) {
                 fmt::format("the mask is on another grid than the image: the image has {}; the "
                             "mask has {}",
                             geometry_of(image),
-                            geometry_of(mask)));
+                            geometry_of(stored)));
   }
 }
 
@@ -184,10 +185,10 @@ Region cut_region(const Volume& image, const Volume& mask, const Options& option
   const std::string code = orientation_code(image.patient_from_voxel);
   if (orientation_code(mask.patient_from_voxel) != code) {
     const Volume turned = reorient(mask, code);
-    require_same_grid(image, turned);
+    require_same_grid(image, turned, mask);
     return cut_region(image, turned, options);
   }
-  require_same_grid(image, mask);
+  require_same_grid(image, mask, mask);
 
   const auto label = static_cast<float>(options.label);
   Box box{image.size, {-1, -1, -1}};
