@@ -1,13 +1,16 @@
 """Numbers pasted into src/med3d/radiology/radiomics/phantom_test.cc and radiomics_test.cc.
 
-python3 radiomics.py   (written with numpy 1.24, scipy 1.10.1, scikit-image 0.19.3)
+python3 radiomics.py [TEST_DATA]   (written with numpy 1.24, scipy 1.10.1, scikit-image 0.19.3)
 
 Radiomics by brute force, from the definitions alone: every pair, run, zone and neighbourhood is
 found by looking at all voxels, distances by comparing all surface points. Two regions: the digital
 phantom of the IBSI reference manual, and a made one of uneven voxels, negative values and holes.
 """
 import base64
+import gzip
 import itertools
+import struct
+import sys
 
 import numpy as np
 from scipy import ndimage
@@ -314,7 +317,27 @@ def paste(title, values):
         print(f'{{"{name}", {value!r}}},')
 
 
+def read_nifti(path):
+    b = gzip.open(path).read()
+    dim, kind = struct.unpack("<8h", b[40:56]), struct.unpack("<h", b[70:72])[0]
+    first = int(struct.unpack("<f", b[108:112])[0])
+    kind = {2: np.uint8, 4: np.int16, 8: np.int32, 16: np.float32, 64: np.float64}[kind]
+    v = np.frombuffer(b[first:], kind, dim[1] * dim[2] * dim[3]).reshape(dim[3], dim[2], dim[1])
+    return v.astype(float), struct.unpack("<8f", b[76:108])[3:0:-1]
+
+
+def kidney(data):
+    """A real one: CT of TotalSegmentator's test data at 3 mm, label 2, right kidney."""
+    image, spacing = read_nifti(data + "/nifti/totalseg_example_ct_sm.nii.gz")
+    inside = read_nifti(data + "/nifti/totalseg_example_seg.nii.gz")[0] == 2
+    at = np.argwhere(inside)
+    box = tuple(slice(a, b + 1) for a, b in zip(at.min(0), at.max(0)))
+    return all_features(np.where(inside, image, X)[box], spacing)
+
+
 if __name__ == "__main__":
+    if len(sys.argv) > 1:  # the folder of the test data
+        paste("kidney", kidney(sys.argv[1]))
     paste("phantom, bin width 1", all_features(PHANTOM, (2, 2, 2), width=1))
     level = levels_of(PHANTOM, 1)
     total = sum(glcm_matrix(level, s) for s in steps())

@@ -205,6 +205,21 @@ TEST(RadiomicsGrid, IsResampledAsScipyDoes) {
   }
 }
 
+TEST(RadiomicsGrid, IsNotFinerThanMemoryAllows) {
+  Scan scan = made();
+  for (Volume* volume : {&scan.image, &scan.mask}) {
+    for (std::size_t k = 0; k < 3; ++k) volume->patient_from_voxel.m[k][k] *= 1000.0;
+    volume->spacing_mm = spacing_of(volume->patient_from_voxel);
+  }
+  Options options;
+  options.spacing_mm = Vector3{0.01, 0, 0};
+  expect_error(ErrorKind::kFormat, "more than 100,000 voxels long", [&] {
+    extract(scan.image, scan.mask, options);
+  });
+  options.spacing_mm = Vector3{1, 1, 1};
+  expect_error(ErrorKind::kFormat, "voxels", [&] { extract(scan.image, scan.mask, options); });
+}
+
 TEST(RadiomicsGrid, StaysWhereTheSpacingIsItsOwn) {
   const Scan scan = made();
   Options options;

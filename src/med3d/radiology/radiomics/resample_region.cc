@@ -1,10 +1,13 @@
 #include "med3d/radiology/radiomics/resample_region.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "med3d/core/error.h"
+#include "med3d/core/limits.h"
 #include "med3d/core/parallel.h"
 
 namespace med3d::radiomics {
@@ -24,6 +27,19 @@ struct Block {
   }
 };
 
+// Voxels of a box of doubles, within limits().array_bytes. Throws Error(kFormat).
+std::size_t checked_doubles(const std::array<std::int64_t, 3>& size) {
+  const std::size_t voxels = checked_voxels(size, "a region");
+  if (checked_multiply(voxels, sizeof(double), "a region") > limits().array_bytes) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("a region of {} x {} x {} voxels: more than an array may have",
+                            size[0],
+                            size[1],
+                            size[2]));
+  }
+  return voxels;
+}
+
 [[noreturn]] void not_finite() {
   throw Error(ErrorKind::kData, "the image has a voxel in or near the region that is not finite");
 }
@@ -35,7 +51,7 @@ Block cut(const Volume& image, const Box& box, std::int64_t margin) {
     const std::int64_t high = std::min(image.size[axis] - 1, box.high[axis] + margin);
     out.size[axis] = high - out.low[axis] + 1;
   }
-  out.values.reserve(checked_voxels(out.size, "a region"));
+  out.values.reserve(checked_doubles(out.size));
   for (std::int64_t z = 0; z < out.size[2]; ++z) {
     for (std::int64_t y = 0; y < out.size[1]; ++y) {
       for (std::int64_t x = 0; x < out.size[0]; ++x) {
@@ -139,8 +155,9 @@ Axis grid_along(
   const auto first = std::max(0.0, std::floor((static_cast<double>(low) - 0.5) * ratio));
   const auto last = std::min(std::ceil((static_cast<double>(high) + 0.5) * ratio),
                              std::ceil(static_cast<double>(image_size) * ratio) - 1.0);
-  if (!(last - first < 1e9)) {
-    throw Error(ErrorKind::kFormat, "a region of more voxels than a file may have on that grid");
+  if (!(last - first < 100'000.0)) {
+    throw Error(ErrorKind::kFormat,
+                "the region is more than 100,000 voxels long on a grid of that spacing");
   }
   const double origin = 0.5 * (to - from) / from;
   for (double k = first; k <= last; k += 1.0) {
@@ -172,7 +189,7 @@ ResampledBox resample_box(const Volume& image,
   if (out.spacing_mm == image.spacing_mm) {
     for (std::size_t axis = 0; axis < 3; ++axis)
       out.size[axis] = box.high[axis] - box.low[axis] + 1;
-    out.values.reserve(checked_voxels(out.size, "a region"));
+    out.values.reserve(checked_doubles(out.size));
     for (std::int64_t z = box.low[2]; z <= box.high[2]; ++z) {
       for (std::int64_t y = box.low[1]; y <= box.high[1]; ++y) {
         for (std::int64_t x = box.low[0]; x <= box.high[0]; ++x) {
@@ -198,7 +215,7 @@ ResampledBox resample_box(const Volume& image,
       throw Error(ErrorKind::kData, "nothing of the region is left on a grid of that spacing");
     }
   }
-  out.values.assign(checked_voxels(out.size, "a resampled region"), kNaN);
+  out.values.assign(checked_doubles(out.size), kNaN);
   const bool spline = options.interpolator == Interpolator::kBSpline;
   Block block = cut(image, box, spline ? kFilterReach : 2);
   if (spline) filter_block(block, options.threads);
