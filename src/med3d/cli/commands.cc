@@ -36,6 +36,7 @@ extern const Command slide_tile_command;
 extern const Command slide_train_command;
 extern const Command volume_filter_command;
 extern const Command volume_index_command;
+extern const Command volume_radiomics_command;
 extern const Command weights_convert_command;
 extern const Command weights_fetch_command;
 extern const Command weights_list_command;
@@ -62,6 +63,7 @@ constexpr std::array kCommands = {
     &slide_synth_command,
     &volume_index_command,
     &volume_filter_command,
+    &volume_radiomics_command,
     &config_show_command,
     &report_render_command,
     &weights_list_command,
