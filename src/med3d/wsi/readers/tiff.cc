@@ -11,6 +11,7 @@
 #include "med3d/core/text.h"
 #include "med3d/io/formats/jpeg.h"
 #include "med3d/io/formats/jpeg2000.h"
+#include "med3d/wsi/readers/pixels_between_internal.h"
 #include "med3d/wsi/readers/tiff_file_internal.h"
 #include "med3d/wsi/readers/tile_cache_internal.h"
 #include "med3d/wsi/slide_facts.h"
@@ -79,26 +80,6 @@ std::string ome_associated_name(std::string_view xml, std::size_t n) {
     if (name.find(known) != std::string::npos) return known;
   }
   return "";
-}
-
-// Where level pixels lie that a region starts at: whole, or between two.
-struct Axis {
-  std::int64_t at = 0;  // the first pixel
-  bool is_whole = true;
-  std::int32_t after =
-      0;  // weight of the pixel after it, of 512; that of the pixel itself is the rest
-};
-
-// cairo takes a shift for whole if it rounds to it at 8 bits, else works with 256 phases, each by
-// its middle.
-Axis place(double position) {
-  Axis axis;
-  const double rounded = std::nearbyint(position * 256.0) / 256.0;
-  axis.is_whole = rounded == std::floor(rounded);
-  const auto fixed = static_cast<std::int64_t>(std::floor(position * 65536.0 + 0.5));
-  axis.at = fixed >> 16;
-  axis.after = static_cast<std::int32_t>(2 * ((fixed >> 8) & 0xFF) + 1);
-  return axis;
 }
 
 std::int64_t whole(double position) { return static_cast<std::int64_t>(std::nearbyint(position)); }
@@ -526,8 +507,8 @@ class TiffSlide final : public Slide {
 
     const double level_x = static_cast<double>(x) / downsample;
     const double level_y = static_cast<double>(y) / downsample;
-    const Axis across = place(level_x);
-    const Axis down = place(level_y);
+    const Axis across = place_between(level_x, directory_of(level).tile_width);
+    const Axis down = place_between(level_y, directory_of(level).tile_height);
     if (across.is_whole && down.is_whole) {
       read_window(level, whole(level_x), whole(level_y), width, height, rgb, stride, nullptr);
     } else {
@@ -535,8 +516,7 @@ class TiffSlide final : public Slide {
     }
   }
 
-  // A region between the pixels of its level: each is the mean of the four around it, weighted by
-  // nearness and by whether they are there.
+  // A region between the pixels of its level.
   void read_between(std::size_t level,
                     const Axis& across,
                     const Axis& down,
@@ -549,32 +529,7 @@ class TiffSlide final : public Slide {
     window_.assign(static_cast<std::size_t>(w * h * 3), 0);
     cover_.assign(static_cast<std::size_t>(w * h), 0);
     read_window(level, across.at, down.at, w, h, window_.data(), w * 3, cover_.data());
-    const std::int32_t right = across.after;
-    const std::int32_t below = down.after;
-    const std::int32_t weight[4] = {
-        (512 - below) * (512 - right), (512 - below) * right, below * (512 - right), below * right};
-    for (std::int64_t y = 0; y < height; ++y) {
-      const std::uint8_t* upper = window_.data() + y * w * 3;
-      const std::uint8_t* lower = upper + w * 3;
-      const std::uint8_t* there = cover_.data() + y * w;
-      std::uint8_t* out = rgb + y * stride;
-      for (std::int64_t x = 0; x < width; ++x, upper += 3, lower += 3, out += 3) {
-        // Weights are of 512 * 512 = 2^18; pixels that are not there are 0 and count for nothing.
-        constexpr std::int32_t kHalf = 1 << 17;
-        const std::int32_t sum = weight[0] * there[x] + weight[1] * there[x + 1] +
-                                 weight[2] * there[x + w] + weight[3] * there[x + w + 1];
-        // Rounded to 8 bits as OpenSlide's picture is, whose colours are multiplied by its alpha.
-        const std::int32_t alpha = (255 * sum + kHalf) >> 18;
-        if (alpha == 0) continue;
-        for (int c = 0; c < 3; ++c) {
-          const std::int32_t value = (weight[0] * upper[c] + weight[1] * upper[c + 3] +
-                                      weight[2] * lower[c] + weight[3] * lower[c + 3] + kHalf) >>
-                                     18;
-          out[c] =
-              static_cast<std::uint8_t>(alpha == 255 ? value : std::min(255 * value / alpha, 255));
-        }
-      }
-    }
+    between_.paint(across, down, width, height, window_, cover_, rgb, stride);
   }
 
   RgbImage read_whole(const TiffDirectory& directory) {
@@ -619,6 +574,7 @@ class TiffSlide final : public Slide {
   std::vector<std::uint8_t> plain_;
   std::vector<std::uint8_t> window_;
   std::vector<std::uint8_t> cover_;
+  PixelsBetween between_;
 };
 
 bool detect(const fs::path& path, std::string_view head) {
