@@ -287,16 +287,22 @@ class TiffSlide final : public Slide {
                : std::min(directory.tile_height, directory.height - row * directory.tile_height);
   }
 
-  // Decodes a tile into tile_width x rows_of() pixels. False if it is missing.
-  bool decode(const TiffDirectory& directory,
+  static bool is_missing(const TiffDirectory& directory, std::int64_t col, std::int64_t row) {
+    return directory.tile_bytes[static_cast<std::size_t>(row * directory.tiles_across + col)] == 0;
+  }
+
+  static std::size_t bytes_of(const TiffDirectory& directory, std::int64_t row) {
+    return static_cast<std::size_t>(directory.tile_width * rows_of(directory, row) * 3);
+  }
+
+  // Decodes a tile that is there into tile_width x rows_of() pixels.
+  void decode(const TiffDirectory& directory,
               std::int64_t col,
               std::int64_t row,
-              std::vector<std::uint8_t>& rgb) {
+              std::span<std::uint8_t> rgb) {
     const auto index = static_cast<std::size_t>(row * directory.tiles_across + col);
-    if (directory.tile_bytes[index] == 0) return false;
     const std::int64_t width = directory.tile_width;
     const std::int64_t height = rows_of(directory, row);
-    rgb.resize(static_cast<std::size_t>(width * height * 3));
     switch (directory.compression) {
       case kTiffJpeg: {
         file_.read_stored(directory, index, stored_);
@@ -317,13 +323,12 @@ class TiffSlide final : public Slide {
     if (directory.photometric == kWhitePhotometric) {
       for (std::uint8_t& value : rgb) value = static_cast<std::uint8_t>(255 - value);
     }
-    return true;
   }
 
   // What libtiff decodes: samples as they are stored, in pixels or in planes.
   void decode_plain(const TiffDirectory& directory,
                     std::size_t index,
-                    std::vector<std::uint8_t>& rgb) {
+                    std::span<std::uint8_t> rgb) {
     const auto samples = static_cast<std::size_t>(directory.samples);
     const std::size_t pixels = rgb.size() / 3;
     if (samples == 3 && !directory.is_planar) {
@@ -359,30 +364,26 @@ class TiffSlide final : public Slide {
     const std::uint64_t key = static_cast<std::uint64_t>(level) << 40 |
                               static_cast<std::uint64_t>(row * directory.tiles_across + col);
     if (const DecodedTile* found = cache_.find(key)) return *found;
-    DecodedTile fresh = cache_.take_spare();
+    DecodedTile fresh;
     fresh.width = directory.tile_width;
     fresh.height = rows_of(directory, row);
-    try {
-      fresh.is_missing = !decode(directory, col, row, fresh.rgb);
-    } catch (const Error&) {
-      rethrow_with_context(fmt::format("level {}, tile column {}, row {}", level, col, row));
-    }
-    if (fresh.is_missing) {
-      fresh.rgb.clear();
-      if (is_aperio_ && level > 0 && levels_up_ < kMaxLevelsUp) {
-        ++levels_up_;
-        try {
-          fresh.is_missing = !render_from_above(level, col, row, fresh);
-        } catch (...) {
-          --levels_up_;
-          throw;
-        }
+    fresh.is_missing = is_missing(directory, col, row);
+    if (!fresh.is_missing) {
+      fresh.rgb = cache_.memory(bytes_of(directory, row));
+      try {
+        decode(directory, col, row, fresh.rgb.bytes());
+      } catch (const Error&) {
+        rethrow_with_context(fmt::format("level {}, tile column {}, row {}", level, col, row));
+      }
+    } else if (is_aperio_ && level > 0 && levels_up_ < kMaxLevelsUp) {
+      ++levels_up_;
+      try {
+        fresh.is_missing = !render_from_above(level, col, row, fresh);
+      } catch (...) {
         --levels_up_;
+        throw;
       }
-      if (fresh.is_missing) {
-        fresh.rgb.clear();
-        fresh.rgb.shrink_to_fit();
-      }
+      --levels_up_;
     }
     return *cache_.insert(key, std::move(fresh));
   }
@@ -417,7 +418,9 @@ class TiffSlide final : public Slide {
                 source_width * 3,
                 nullptr);
 
-    tile.rgb.assign(static_cast<std::size_t>(tile.width * tile.height * 3), 0);
+    tile.rgb = cache_.memory(static_cast<std::size_t>(tile.width * tile.height * 3));
+    const std::span<std::uint8_t> out = tile.rgb.bytes();
+    std::fill(out.begin(), out.end(), std::uint8_t{0});
     for (std::int64_t y = 0; y < height; ++y) {
       const std::int64_t from_y = edge(y0 + y, ratio_y, above.height) - top;
       const std::int64_t to_y = std::max(from_y + 1, edge(y0 + y + 1, ratio_y, above.height) - top);
@@ -433,7 +436,7 @@ class TiffSlide final : public Slide {
               sum += source[static_cast<std::size_t>((v * source_width + u) * 3 + c)];
             }
           }
-          tile.rgb[static_cast<std::size_t>((y * tile.width + x) * 3 + c)] =
+          out[static_cast<std::size_t>((y * tile.width + x) * 3 + c)] =
               static_cast<std::uint8_t>(sum / count);
         }
       }
@@ -545,7 +548,9 @@ class TiffSlide final : public Slide {
     std::vector<std::uint8_t> piece;
     for (std::int64_t row = 0; row < directory.tiles_down; ++row) {
       for (std::int64_t col = 0; col < directory.tiles_across; ++col) {
-        if (!decode(directory, col, row, piece)) continue;
+        if (is_missing(directory, col, row)) continue;
+        piece.resize(bytes_of(directory, row));
+        decode(directory, col, row, piece);
         const std::int64_t x = col * directory.tile_width;
         const std::int64_t y = row * directory.tile_height;
         const std::int64_t width = std::min(directory.tile_width, directory.width - x);
