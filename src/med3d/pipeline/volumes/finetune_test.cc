@@ -279,7 +279,7 @@ TEST(VolumeModel, RefusesArraysOfAnotherModel) {
 // (0.75); at 0.4 1/2 and 1/2 (0.5); at 0.3 1 and 1/2 (0.75). The highest of equals is 0.8.
 TEST(ThresholdOfValidation, IsTheHighestOfTheBest) {
   EXPECT_EQ(threshold_of_validation({0, 1, 0, 1}, {0.1, 0.3, 0.4, 0.8}), 0.8);
-  // With 0.35 instead of 0.4: at 0.3 both positives and one of two negatives, still 0.75.
+  // At 0.8 sensitivity 1/2, specificity 1 (0.75); at 0.3 both are 1.
   EXPECT_EQ(threshold_of_validation({0, 1, 1}, {0.2, 0.3, 0.8}), 0.3);
 }
 
