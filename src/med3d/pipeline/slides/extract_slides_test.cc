@@ -117,6 +117,25 @@ TEST_F(ExtractSlidesTest, GivesTheSameBytesForAnyBatchAndNumberOfReaders) {
   EXPECT_EQ(all_bytes(), expected);
 }
 
+TEST_F(ExtractSlidesTest, TellsWhereTheTimeWentWhenSomethingWasEncoded) {
+  int told = 0;
+  ExtractTimes times;
+  job_.times = [&](const ExtractTimes& found) {
+    ++told;
+    times = found;
+  };
+  extract();
+  ASSERT_EQ(told, 1);
+  EXPECT_EQ(times.tiles, encoder_->tiles);
+  EXPECT_GT(times.encode_s, 0.0);
+  EXPECT_GT(times.read_cpu_s, 0.0);
+  EXPECT_LE(times.encode_s + times.wait_s, times.wall_s);
+  EXPECT_LE(times.read_cpu_s, times.process_cpu_s);
+  EXPECT_DOUBLE_EQ(times.busy(), times.encode_s / times.wall_s);
+  extract();  // all is there already
+  EXPECT_EQ(told, 1);
+}
+
 TEST_F(ExtractSlidesTest, GoesOnAfterAStopAndEndsWithTheSameBytes) {
   extract();
   const int tiles = encoder_->tiles;
