@@ -175,6 +175,10 @@ void BenchSettings::validate() const {
         fmt::format(
             "{} threads and {} seconds, expected at least 1 and more than 0", threads, seconds));
   }
+  if (product_side < 64 || product_side > 16384) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("a product of side {}, expected 64 to 16384", product_side));
+  }
 }
 
 EncoderBench bench_encoder(const EncoderBenchOptions& options, const BenchSettings& settings) {

@@ -57,6 +57,7 @@ TEST(BenchEncoder, NamesWhatItCannotDo) {
   options.encoder = "resnet50-untrained";
   EXPECT_THROW(bench_encoder(options, {0, 1.0}), Error);
   EXPECT_THROW(bench_encoder(options, {1, 0.0}), Error);
+  EXPECT_THROW(bench_encoder(options, {1, 1.0, 63}), Error);
   options.precision = Precision::kBf16;
   if (!native_bf16()) {
     EXPECT_THROW(bench_encoder(options, kBrief), Error);

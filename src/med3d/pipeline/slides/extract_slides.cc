@@ -180,9 +180,32 @@ class Extraction {
  private:
   // ---- before them: the scales of int8
 
+  // What this encoder found in this folder before, so that slides added later meet the same scales.
+  bool take_scales() {
+    if (job_.redo || !fs::exists(folder_.int8_scales())) return false;
+    try {
+      const Json found = read_json(folder_.int8_scales());
+      if (found.at("encoder") != scales_of_what()) return false;
+      encoder_.encoder->set_scales(found.at("scales").get<std::vector<float>>());
+      calibration_ = found.at("calibrated_on").get<std::string>();
+    } catch (const std::exception&) {
+      return false;  // a damaged file is none
+    }
+    return true;
+  }
+
+  Json scales_of_what() const {
+    return {{"name", encoder_.name},
+            {"weights_sha256", encoder_.weights_sha256},
+            {"weights_seed", encoder_.trained ? Json() : Json(job_.seed)},
+            {"options", encoder_.options},
+            {"input_px", encoder_.input_px}};
+  }
+
   // From the first slides that can be read, so that a job that goes on takes the same ones. Errors
   // are told where the slide is read in earnest.
   void calibrate() {
+    if (take_scales()) return;
     std::vector<std::uint8_t> pixels;
     for (std::size_t i = 0; i < slides_.size() && pixels.size() < kCalibrationTiles * tile_bytes_;
          ++i) {
@@ -212,6 +235,11 @@ class Extraction {
     calibration_ =
         sha256_hex(std::string_view(reinterpret_cast<const char*>(pixels.data()), pixels.size()));
     encoder_.encoder->calibrate(pixels);
+    const std::vector<float> scales = encoder_.encoder->scales();
+    if (scales.empty()) return;
+    write_json(
+        folder_.int8_scales(),
+        {{"encoder", scales_of_what()}, {"calibrated_on", calibration_}, {"scales", scales}});
   }
 
   // ---- readers
