@@ -12,6 +12,9 @@ namespace med3d {
 
 // A plain list: objects that registered themselves would be dropped by the linker without a word.
 extern const Command audit_command;
+extern const Command bench_encoders_command;
+extern const Command bench_readers_command;
+extern const Command bench_train_command;
 extern const Command cohort_check_command;
 extern const Command cohort_synth_command;
 extern const Command completion_command;
@@ -75,6 +78,9 @@ constexpr std::array kCommands = {
     &weights_convert_command,
     &weights_verify_command,
     &doctor_command,
+    &bench_encoders_command,
+    &bench_readers_command,
+    &bench_train_command,
     &limits_command,
     &help_command,
     &completion_command,
