@@ -360,7 +360,7 @@ struct SurvivalSection {
   int bootstrap = 1000;
   int components = 16;
   std::vector<double> cox_alpha = {0.0};
-  int cox_lambdas = 30;
+  int cox_lambdas = 20;
   double cox_lambda_min_ratio = 0.001;
   int cox_folds = 5;
   int intervals = 4;

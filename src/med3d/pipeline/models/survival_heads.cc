@@ -87,6 +87,7 @@ class CoxHead final : public SurvivalHead {
       options.alpha = alpha;
       options.n_lambda = section.cox_lambdas;
       options.lambda_min_ratio = section.cox_lambda_min_ratio;
+      options.tolerance = 1e-5;  // the choice among penalties is far coarser
       const auto path = ss::cox_path(times, x, options);
       if (path.lambda.empty()) throw Error(ErrorKind::kData, "Cox: " + path.not_estimable);
       options.lambda = path.lambda;
