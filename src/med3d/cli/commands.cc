@@ -11,6 +11,7 @@
 namespace med3d {
 
 // A plain list: objects that registered themselves would be dropped by the linker without a word.
+extern const Command audit_command;
 extern const Command cohort_check_command;
 extern const Command cohort_synth_command;
 extern const Command completion_command;
@@ -43,6 +44,7 @@ namespace {
 constexpr std::array kCommands = {
     &run_command,
     &predict_command,
+    &audit_command,
     &cohort_check_command,
     &cohort_synth_command,
     &slide_features_command,
