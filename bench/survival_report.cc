@@ -37,7 +37,9 @@ FollowUp generate(std::size_t n) {
 
 int run(int argc, char** argv) {
   const Arguments arguments(
-      argc, argv, {{"patients", "400"}, {"models", "10"}, {"repeats", "2000"}, {"large", "100000"}});
+      argc,
+      argv,
+      {{"patients", "400"}, {"models", "10"}, {"repeats", "2000"}, {"large", "100000"}});
   const auto n = static_cast<std::size_t>(arguments.count("patients"));
   const int models = arguments.count("models");
   const FollowUp data = generate(n);
@@ -76,8 +78,7 @@ int run(int argc, char** argv) {
       }
     }
   }
-  const std::vector<SurvivalPiece> pieces = {
-      {"cross-validation", 0, 0, 1.0, Partition({}, rows)}};
+  const std::vector<SurvivalPiece> pieces = {{"cross-validation", 0, 0, 1.0, Partition({}, rows)}};
   const SurvivalContext context{
       cohort, settings, specs, aggregate_survival(cohort, settings, pieces, {fold}), 1};
   const Stopwatch watch;

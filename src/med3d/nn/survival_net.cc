@@ -53,8 +53,8 @@ double cox_loss(const SurvivalTimes& times,
                 std::vector<float>& gradient) {
   const std::vector<double> f(outputs.begin(), outputs.end());
   std::vector<double> slope(f.size());
-  const double likelihood = stats::survival::cox_log_likelihood(
-      times, f, stats::survival::Ties::kEfron, slope);
+  const double likelihood =
+      stats::survival::cox_log_likelihood(times, f, stats::survival::Ties::kEfron, slope);
   const auto events = static_cast<double>(times.n_events());
   gradient.resize(f.size());
   for (std::size_t i = 0; i < f.size(); ++i) {

@@ -40,15 +40,15 @@ struct SurvivalNetOptions {
   double alpha = 0.0;
 
   FusionMode mode = FusionMode::kConcat;
-  int projection = 64;              // kMean alone
-  std::vector<int> hidden = {32};   // small: some hundred patients, a hundred events
+  int projection = 64;             // kMean alone
+  std::vector<int> hidden = {32};  // small: some hundred patients, a hundred events
   std::vector<double> dropout = {0.3};
-  bool batch_norm = false;          // the whole set is one batch: nothing to normalise over
+  bool batch_norm = false;  // the whole set is one batch: nothing to normalise over
   int epochs = 60;
-  int batch_size = 0;               // rows a step; 0 = all
-  double learning_rate = 3e-3;      // Adam
-  double weight_decay = 1e-2;       // added to the gradient
-  double modality_dropout = 0.0;    // as TrainingOptions has it
+  int batch_size = 0;             // rows a step; 0 = all
+  double learning_rate = 3e-3;    // Adam
+  double weight_decay = 1e-2;     // added to the gradient
+  double modality_dropout = 0.0;  // as TrainingOptions has it
   std::uint64_t seed = 0;
   DeviceKind device = DeviceKind::kCpu;
 
@@ -68,7 +68,8 @@ class SurvivalNet {
   // (n, 1) log relative hazards, or (n, intervals) hazards in (0, 1). Safe from several threads.
   Matrix<double> predict(const FusionInput& input) const;
 
-  const std::vector<double>& training_loss() const;  // one an epoch; empty for a net that was loaded
+  const std::vector<double>& training_loss()
+      const;  // one an epoch; empty for a net that was loaded
   Parameters parameters() const;
   // The same predictions, bit for bit; reads loss, cuts, mode, layers, batch norm and device.
   // Throws Error(kFormat | kData).

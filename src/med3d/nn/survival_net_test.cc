@@ -106,8 +106,8 @@ TEST(DiscreteNll, HasAFloorUnderTheLogarithm) {
   Matrix<float> logits(1, 2);
   logits(0, 0) = -40.0F;  // hazard e^-40 where the event came
   std::vector<float> gradient(2);
-  EXPECT_NEAR(discrete_nll(logits, std::vector<std::size_t>{0}, std::vector<std::uint8_t>{1}, 0.0,
-                           gradient),
+  EXPECT_NEAR(discrete_nll(
+                  logits, std::vector<std::size_t>{0}, std::vector<std::uint8_t>{1}, 0.0, gradient),
               -std::log(1e-7),
               1e-9);
   EXPECT_EQ(gradient[0], 0.0F);

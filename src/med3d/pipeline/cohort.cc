@@ -320,11 +320,11 @@ void resolve_competing(const EndpointSettings& settings,
     if (same_value(column.cells[p], settings.competing_value)) out.competing[p] = 1;
   }
   if (unknown > 0) {
-    cohort.findings.push_back(
-        {"warning",
-         "competing_unknown",
-         count_of(unknown, "censored patient has", "censored patients have") + " no value in '" +
-             column.name + "': taken as plainly censored"});
+    cohort.findings.push_back({"warning",
+                               "competing_unknown",
+                               count_of(unknown, "censored patient has", "censored patients have") +
+                                   " no value in '" + column.name +
+                                   "': taken as plainly censored"});
   }
 }
 
@@ -493,9 +493,8 @@ void choose_covariates(const CohortSettings& settings, Patients& patients, Cohor
       cohort.dropped_columns.emplace_back(name, reason);
     };
     const bool named = contains(clinical.columns, name);
-    const bool is_endpoint =
-        name == endpoint.column || name == endpoint.time_column || name == endpoint.event_column ||
-        name == endpoint.competing_column;
+    const bool is_endpoint = name == endpoint.column || name == endpoint.time_column ||
+                             name == endpoint.event_column || name == endpoint.competing_column;
     if (is_endpoint || name == settings.split.column) {
       if (named) {
         throw Error(ErrorKind::kUsage,

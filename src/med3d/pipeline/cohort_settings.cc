@@ -183,7 +183,8 @@ void EndpointSettings::describe(SettingsSchema& schema) {
                competing_column,
                "Column of an event that can come first and rules the endpoint out, such as death "
                "before recurrence; counts where the endpoint's own event was not seen.");
-  schema.field("competing_value", competing_value, "Value of `competing_column` that is the event.");
+  schema.field(
+      "competing_value", competing_value, "Value of `competing_column` that is the event.");
 }
 
 void EndpointSettings::validate() const {

@@ -183,11 +183,8 @@ RunSummary run_cohort(const Cohort& cohort,
   const std::string resolved = settings_text(settings);
 
   RunSummary summary;
-  summary.key = sha256_hex(fmt::format("med3d {}\n{}\n{}{}",
-                                       version(),
-                                       cohort.sha256,
-                                       resolved,
-                                       survival ? followed->sha256 : ""));
+  summary.key = sha256_hex(fmt::format(
+      "med3d {}\n{}\n{}{}", version(), cohort.sha256, resolved, survival ? followed->sha256 : ""));
   summary.pieces = pieces.size();
   for (const auto& outcome : cohort.outcomes) {
     if (outcome.status == "failed") ++summary.failed_items;
@@ -282,8 +279,7 @@ RunSummary run_cohort(const Cohort& cohort,
 
   std::optional<SurvivalSummary> time_to_event;
   if (survival) {
-    time_to_event =
-        run_survival(*followed, settings, out, summary.key, options.threads, progress);
+    time_to_event = run_survival(*followed, settings, out, summary.key, options.threads, progress);
     summary.pieces += time_to_event->pieces;
     summary.taken_over += time_to_event->taken_over;
   }

@@ -41,7 +41,7 @@ Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nul
 
 // The patients of a set for whom a model said something.
 struct Judged {
-  Rows rows;                  // of the cohort
+  Rows rows;                    // of the cohort
   std::vector<std::size_t> at;  // positions in the set
   ss::SurvivalTimes times;
   Matrix<double> risk;  // (n, risk_times)
@@ -59,6 +59,17 @@ Judged judged(const SurvivalContext& context,
   }
   out.times = times_of(context.cohort, out.rows);
   out.risk = model.risk.take_rows(out.at);
+  // Folds differ by a patient or two in their events; a constant must not seem to rank by it.
+  const auto reference = set.models.find(kNoCovariates);
+  if (reference != set.models.end() && &reference->second == &model) {
+    for (std::size_t h = 0; h < out.risk.cols(); ++h) {
+      double sum = 0.0;
+      for (std::size_t i = 0; i < out.rows.size(); ++i) sum += out.risk(i, h);
+      for (std::size_t i = 0; i < out.rows.size(); ++i) {
+        out.risk(i, h) = sum / static_cast<double>(out.rows.size());
+      }
+    }
+  }
   const auto main = index_of(risk_times(context.settings), main_horizon(context.settings));
   for (std::size_t i = 0; i < out.rows.size(); ++i) out.main.push_back(out.risk(i, main));
   return out;
@@ -174,8 +185,8 @@ Json incidence_json(const SurvivalContext& context, const Rows& rows) {
     auto survival = curve.at(horizon);
     stats::Estimate one_minus = survival;
     if (survival.ok()) {
-      one_minus = stats::Estimate::of(
-          1.0 - survival.value, 1.0 - survival.high, 1.0 - survival.low);
+      one_minus =
+          stats::Estimate::of(1.0 - survival.value, 1.0 - survival.high, 1.0 - survival.low);
     }
     Json entry = {{"horizon_months", horizon},
                   {"n_at_risk", curve.n_at_risk(horizon)},
@@ -190,7 +201,6 @@ Json incidence_json(const SurvivalContext& context, const Rows& rows) {
 }
 
 Json groups_json(const SurvivalContext& context,
-                 const SurvivalSet& set,
                  const SurvivalPredictions& model,
                  const Judged& data) {
   const auto main = index_of(risk_times(context.settings), main_horizon(context.settings));
@@ -228,7 +238,6 @@ Json groups_json(const SurvivalContext& context,
                      {"df", test.df},
                      {"p", number(test.p)},
                      {"not_estimable", test.not_estimable}};
-  (void)set;
   return out;
 }
 
@@ -343,9 +352,8 @@ Json set_json(const SurvivalContext& context,
 
   Json table = Json::array();
   for (const auto& group : calibration.group) {
-    table.push_back({{"n", group.n},
-                     {"mean_risk", group.mean_risk},
-                     {"observed", to_json(group.observed)}});
+    table.push_back(
+        {{"n", group.n}, {"mean_risk", group.mean_risk}, {"observed", to_json(group.observed)}});
   }
   json["calibration"] = {{"horizon_months", main},
                          {"observed", to_json(calibration.observed)},
@@ -356,7 +364,7 @@ Json set_json(const SurvivalContext& context,
                          {"groups", table}};
   if (spec.family == "reference") return json;
 
-  json["risk_groups"] = groups_json(context, set, model, data);
+  json["risk_groups"] = groups_json(context, model, data);
   std::vector<double> thresholds;
   for (int step = 1; step <= 12; ++step) thresholds.push_back(0.05 * step);
   json["decision_curve"] = Json::array();
@@ -481,24 +489,24 @@ Json subgroups_json(const SurvivalContext& context, const SurvivalSet& set, Json
       if (!value_of[row].empty()) values.insert(value_of[row]);
     }
     if (values.size() > kMaxSubgroups) {
-      warnings.push_back(fmt::format("subgroup '{}' has {} values and is left out, expected at most {}",
-                                     name,
-                                     values.size(),
-                                     kMaxSubgroups));
+      warnings.push_back(
+          fmt::format("subgroup '{}' has {} values and is left out, expected at most {}",
+                      name,
+                      values.size(),
+                      kMaxSubgroups));
       continue;
     }
     for (const auto& value : values) {
       for (const auto& spec : context.specs) {
         const auto found = set.models.find(spec.id);
         if (found == set.models.end() || spec.family == "reference") continue;
-        const Judged data = judged(context, set, found->second, [&](std::size_t row) {
-          return value_of[row] == value;
-        });
+        const Judged data = judged(
+            context, set, found->second, [&](std::size_t row) { return value_of[row] == value; });
         if (data.rows.empty()) continue;
-        const auto c = ss::harrell_c_index(
-            data.times, data.main, context.settings.validation.confidence);
-        const auto calibration = ss::horizon_calibration(
-            data.times, data.main, main_horizon(context.settings), {});
+        const auto c =
+            ss::harrell_c_index(data.times, data.main, context.settings.validation.confidence);
+        const auto calibration =
+            ss::horizon_calibration(data.times, data.main, main_horizon(context.settings), {});
         out.push_back({{"set", set.name},
                        {"subgroup", name},
                        {"value", value},
@@ -725,19 +733,19 @@ Json evaluate_survival(const SurvivalContext& context) {
              {"n", data.rows.size()},
              {"events", data.times.n_events()},
              {"c_index",
-              to_json(ss::harrell_c_index(
-                          data.times, data.main, context.settings.validation.confidence)
-                          .c_index)}});
+              to_json(
+                  ss::harrell_c_index(data.times, data.main, context.settings.validation.confidence)
+                      .c_index)}});
         continue;
       }
       if (data.rows.empty()) {
-        model["sets"].push_back({{"name", set.name},
-                                 {"n", 0},
-                                 {"events", 0},
-                                 {"not_fitted",
-                                  predicted.not_fitted.empty()
-                                      ? "no patient of the set has the modality"
-                                      : predicted.not_fitted}});
+        model["sets"].push_back(
+            {{"name", set.name},
+             {"n", 0},
+             {"events", 0},
+             {"not_fitted",
+              predicted.not_fitted.empty() ? "no patient of the set has the modality"
+                                           : predicted.not_fitted}});
         continue;
       }
       Json one = set_json(context, spec, set, predicted);
@@ -836,7 +844,9 @@ std::string survival_predictions_csv(const SurvivalContext& context) {
             .text(spec.id)
             .text(cohort.endpoint.name)
             .number(cohort.time_months[row])
-            .text(causes[i] == 1 ? "event" : causes[i] == 2 ? "competing" : "censored");
+            .text(causes[i] == 1   ? "event"
+                  : causes[i] == 2 ? "competing"
+                                   : "censored");
         for (const double horizon : horizons) {
           number_or_missing(model.has(i) ? model.risk(i, index_of(times, horizon)) : kNone);
         }

@@ -20,13 +20,13 @@
 namespace med3d::pipeline {
 
 struct SurvivalPredictions {
-  Matrix<double> risk;             // (rows, risk_times); NaN rows = no prediction
-  Matrix<double> cuts;             // (rows, 2) mean cut-points of the models that predicted the row
-  std::vector<double> repeat_c;    // Harrell's C of each repeat by itself
-  std::string not_fitted;          // the reason, if it was fitted in no piece
+  Matrix<double> risk;           // (rows, risk_times); NaN rows = no prediction
+  Matrix<double> cuts;           // (rows, 2) mean cut-points of the models that predicted the row
+  std::vector<double> repeat_c;  // Harrell's C of each repeat by itself
+  std::string not_fitted;        // the reason, if it was fitted in no piece
   std::size_t fitted = 0;
   std::size_t pieces = 0;
-  Json description;                // of the last piece
+  Json description;  // of the last piece
 
   bool has(std::size_t i) const;
   int group(std::size_t i, std::size_t horizon) const;  // 0 low, 1 intermediate, 2 high, -1 none

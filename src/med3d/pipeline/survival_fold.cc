@@ -66,7 +66,8 @@ Rows rows_where(const Rows& rows, const std::function<bool(std::size_t)>& wanted
 
 // Where a patient was treated, as far as the identifier tells.
 std::string site_of_patient(const Cohort& cohort, std::size_t row) {
-  return cohort.site[row].empty() ? cohort.source[row] : cohort.source[row] + "-" + cohort.site[row];
+  return cohort.site[row].empty() ? cohort.source[row]
+                                  : cohort.source[row] + "-" + cohort.site[row];
 }
 
 std::map<std::string, Rows> by_site(const Cohort& cohort, const Rows& rows) {
@@ -81,11 +82,12 @@ std::map<std::string, Rows> by_site(const Cohort& cohort, const Rows& rows) {
 
 SurvivalPiece leave_out(const std::string& set, int fold, const Rows& all, const Rows& held_out) {
   const std::set<std::size_t> out(held_out.begin(), held_out.end());
-  return {set,
-          0,
-          fold,
-          1.0,
-          Partition(rows_where(all, [&](std::size_t row) { return out.count(row) == 0; }), held_out)};
+  return {
+      set,
+      0,
+      fold,
+      1.0,
+      Partition(rows_where(all, [&](std::size_t row) { return out.count(row) == 0; }), held_out)};
 }
 
 }  // namespace
@@ -169,8 +171,8 @@ std::vector<SurvivalPiece> plan_survival(const Cohort& cohort, const RunSettings
             NumpyRandom random(static_cast<std::uint32_t>(
                 derive_seed(seed, "learning curve", {static_cast<std::uint64_t>(fold), cls})));
             random.shuffle(members);
-            const auto n = static_cast<std::size_t>(
-                std::lround(share * static_cast<double>(members.size())));
+            const auto n =
+                static_cast<std::size_t>(std::lround(share * static_cast<double>(members.size())));
             part.insert(part.end(), members.begin(), members.begin() + static_cast<long>(n));
           }
           std::sort(part.begin(), part.end());

@@ -30,10 +30,10 @@ struct SurvivalOutcome {
 // A training side and those to judge on. `set` names the patients' results: pieces of one set are
 // put together by patient.
 struct SurvivalPiece {
-  std::string set;      // "cross-validation", "test", "TCGA to CPTAC", "leave-one-site-out", ...
+  std::string set;  // "cross-validation", "test", "TCGA to CPTAC", "leave-one-site-out", ...
   int repeat = 0;
   int fold = 0;
-  double share = 1.0;   // of the training side that is used (learning curve)
+  double share = 1.0;  // of the training side that is used (learning curve)
   Partition partition;
 
   std::string file() const;  // "survival-tcga-to-cptac-r01-f01.json"

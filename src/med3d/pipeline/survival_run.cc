@@ -79,8 +79,8 @@ SurvivalSummary run_survival(const Cohort& cohort,
   // The fit on all training patients, whether or not there are test patients to judge it on.
   Json final_fit = Json::object();
   for (const auto& [id, outcome] : all.front().models) {
-    final_fit[id] = outcome.not_fitted.empty() ? outcome.description
-                                               : Json{{"not_fitted", outcome.not_fitted}};
+    final_fit[id] =
+        outcome.not_fitted.empty() ? outcome.description : Json{{"not_fitted", outcome.not_fitted}};
   }
   summary.report["final_fit"] = {{"n_training", all.front().n_training},
                                  {"events_training", all.front().events_training},

@@ -148,7 +148,8 @@ TEST(SurvivalModelList, LateFusionBringsItsArms) {
   auto settings = survival_settings();
   settings.survival.models = {"late_stacked"};
   std::vector<std::string> ids;
-  for (const auto& spec : survival_model_list(settings, {"clinical", "wsi"})) ids.push_back(spec.id);
+  for (const auto& spec : survival_model_list(settings, {"clinical", "wsi"}))
+    ids.push_back(spec.id);
   EXPECT_EQ(ids,
             (std::vector<std::string>{"kaplan_meier", "clinical_cox", "wsi_cox", "late_stacked"}));
 }
@@ -248,8 +249,7 @@ TEST(AggregateSurvival, JudgesTheMeanOfTheRepeats) {
   std::vector<SurvivalFold> folds;
   const double risks[2][4] = {{0.9, 0.5, 0.6, 0.0}, {0.7, 0.7, 0.8, 0.2}};
   for (int repeat = 0; repeat < 2; ++repeat) {
-    pieces.push_back(
-        {"cross-validation", repeat, 0, 1.0, Partition(range(4, 20), range(0, 4))});
+    pieces.push_back({"cross-validation", repeat, 0, 1.0, Partition(range(4, 20), range(0, 4))});
     SurvivalFold fold;
     fold.held_out = range(0, 4);
     fold.models["clinical_cox"].risk = Matrix<double>(4, width);

@@ -778,9 +778,8 @@ std::string Builder::survival() {
                         *survival.competing)
           : "",
       months,
-      survival.unknown_at_horizon == "exclude"
-          ? "left out of its AUC and Brier score"
-          : "made up for by inverse probability of censoring");
+      survival.unknown_at_horizon == "exclude" ? "left out of its AUC and Brier score"
+                                               : "made up for by inverse probability of censoring");
   const std::vector<std::pair<std::string, std::string>> columns = {
       {"c_index", "C-index"},
       {"auc_" + months, "AUC, " + months + " months"},
@@ -816,13 +815,14 @@ std::string Builder::survival() {
     for (const auto& [key, title] : columns) {
       head += fmt::format("<th scope=\"col\" class=\"n\">{}", escape(title));
     }
-    out += scroll("Time to event, " + name,
-                  fmt::format("<table class=\"sortable\"><caption>Time to event, {} <small>95\u00A0% "
-                              "intervals below each figure</small></caption><thead><tr>{}<tbody>{}"
-                              "</table>",
-                              escape(name),
-                              head,
-                              rows));
+    out +=
+        scroll("Time to event, " + name,
+               fmt::format("<table class=\"sortable\"><caption>Time to event, {} <small>95\u00A0% "
+                           "intervals below each figure</small></caption><thead><tr>{}<tbody>{}"
+                           "</table>",
+                           escape(name),
+                           head,
+                           rows));
   }
   std::string curves;
   for (const std::string& id : survival.best) {

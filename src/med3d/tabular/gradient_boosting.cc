@@ -147,9 +147,7 @@ struct Booster {
     check(XGBoosterSetParam(handle, name, value.c_str()));
   }
 
-  void train(const char* objective,
-             const DataHandle& data,
-             const BoostingOptions& options) {
+  void train(const char* objective, const DataHandle& data, const BoostingOptions& options) {
     set("objective", objective);
     set("tree_method", "exact");  // every cut of so few rows; no sketch, no histogram
     set("max_depth", std::to_string(options.max_depth));

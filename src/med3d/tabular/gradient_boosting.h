@@ -65,7 +65,8 @@ class GradientBoosting {
 
 // Trees whose sum is a log relative hazard: the partial likelihood of Cox (Breslow's ties).
 //
-// time_months   (n,) finite, >= 0; a time of 0 is read as 1e-6, since XGBoost marks censoring by the
+// time_months   (n,) finite, >= 0; a time of 0 is read as 1e-6, since XGBoost marks censoring by
+// the
 //               sign of the time
 // event         (n,) 1 = seen, 0 = censored; at least one event
 //

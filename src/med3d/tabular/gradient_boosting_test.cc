@@ -231,9 +231,8 @@ TEST(CoxBoosting, RefusesWhatItCannotUse) {
   time[4] = -1.0;
   expect_error(ErrorKind::kData, "row 5", [&] { CoxBoosting::fit(data.x, time, event); });
   time.pop_back();
-  expect_error(ErrorKind::kUsage, "20 rows and 19 times", [&] {
-    CoxBoosting::fit(data.x, time, event);
-  });
+  expect_error(
+      ErrorKind::kUsage, "20 rows and 19 times", [&] { CoxBoosting::fit(data.x, time, event); });
   BoostingOptions options;
   options.scale_pos_weight = 2.0;
   expect_error(ErrorKind::kUsage, "no class to weigh", [&] {

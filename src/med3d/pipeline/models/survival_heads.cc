@@ -66,10 +66,10 @@ class CoxHead final : public SurvivalHead {
     head->names_ = request.inputs.names();
     const auto x = request.inputs.flat(request.rows, 0.0);
     const auto& times = request.times;
-    const int folds = static_cast<int>(std::min<std::int64_t>(
-        {section.cox_folds,
-         times.n_events(),
-         static_cast<std::int64_t>(times.size()) - times.n_events()}));
+    const int folds = static_cast<int>(
+        std::min<std::int64_t>({section.cox_folds,
+                                times.n_events(),
+                                static_cast<std::int64_t>(times.size()) - times.n_events()}));
     if (folds < 2) {
       throw Error(ErrorKind::kData,
                   fmt::format("Cox elastic net: {} events among {} training patients, at least 2 "
@@ -77,10 +77,9 @@ class CoxHead final : public SurvivalHead {
                               times.n_events(),
                               times.size()));
     }
-    const auto fold =
-        tabular::repeated_stratified_folds(
-            times.event(), {}, folds, 1, derive_seed(request.seed, "penalty"))
-            .front();
+    const auto fold = tabular::repeated_stratified_folds(
+                          times.event(), {}, folds, 1, derive_seed(request.seed, "penalty"))
+                          .front();
     double best = -std::numeric_limits<double>::infinity();
     for (const double alpha : section.cox_alpha) {
       ss::CoxPathOptions options;
@@ -153,8 +152,8 @@ class BoostedHead final : public SurvivalHead {
     options.colsample = request.settings.classical.colsample;
     options.seed = static_cast<std::uint32_t>(request.seed & 0x7FFFFFFFU);
     const auto x = request.inputs.flat(request.rows, kNone);
-    auto trees = tabular::CoxBoosting::fit(
-        x, request.times.time_months(), request.times.event(), options);
+    auto trees =
+        tabular::CoxBoosting::fit(x, request.times.time_months(), request.times.event(), options);
     RelativeHazard hazard(request.times, trees.log_hazard(x));
     return std::make_unique<BoostedHead>(std::move(trees), std::move(hazard));
   }
@@ -165,9 +164,7 @@ class BoostedHead final : public SurvivalHead {
     return risks_of(hazard_, trees_.log_hazard(inputs.flat(rows, kNone)), horizons);
   }
 
-  Json describe() const override {
-    return {{"kind", "boosted"}, {"columns", trees_.columns()}};
-  }
+  Json describe() const override { return {{"kind", "boosted"}, {"columns", trees_.columns()}}; }
 
  private:
   tabular::CoxBoosting trees_;
@@ -251,7 +248,8 @@ RelativeHazard::RelativeHazard(const ss::SurvivalTimes& times, std::span<const d
 
 double RelativeHazard::cumulative_baseline(double time_months) const {
   const auto after = std::upper_bound(time_.begin(), time_.end(), time_months);
-  return after == time_.begin() ? 0.0 : hazard_[static_cast<std::size_t>(after - time_.begin()) - 1];
+  return after == time_.begin() ? 0.0
+                                : hazard_[static_cast<std::size_t>(after - time_.begin()) - 1];
 }
 
 double RelativeHazard::risk(double f, double time_months) const {

@@ -63,14 +63,12 @@ ArmInputs ArmInputs::fit(const SurvivalRequest& request,
                          const std::vector<std::string>& columns) {
   ArmInputs inputs;
   inputs.arm_ = arm;
-  const Selected chosen = select_rows(request.training.rows(), [&](std::size_t row) {
-    return has_arm(request.cohort, arm, row);
-  });
+  const Selected chosen = select_rows(
+      request.training.rows(), [&](std::size_t row) { return has_arm(request.cohort, arm, row); });
   if (chosen.rows.size() < 2) {
-    throw Error(ErrorKind::kData,
-                fmt::format("{}: {} training patients, at least 2 are needed",
-                            arm,
-                            chosen.rows.size()));
+    throw Error(
+        ErrorKind::kData,
+        fmt::format("{}: {} training patients, at least 2 are needed", arm, chosen.rows.size()));
   }
   if (arm == "clinical") {
     inputs.encoder_ = fit_encoder(
@@ -104,7 +102,8 @@ ArmInputs ArmInputs::fit(const SurvivalRequest& request,
       inputs.names_.push_back(fmt::format("{}_pc{}", arm, k + 1));
     }
   } else {
-    for (std::size_t c = 0; c < x.cols(); ++c) inputs.names_.push_back(fmt::format("{}_{}", arm, c));
+    for (std::size_t c = 0; c < x.cols(); ++c)
+      inputs.names_.push_back(fmt::format("{}_{}", arm, c));
   }
   if (inputs.names_.empty()) {
     throw Error(ErrorKind::kData, arm + ": every feature is constant among the training patients");
@@ -120,8 +119,7 @@ Matrix<double> ArmInputs::raw(const Cohort& cohort, const Rows& rows) const {
 VectorBlock ArmInputs::apply(const Cohort& cohort, const Rows& rows) const {
   const Selected chosen =
       select_rows(rows, [&](std::size_t row) { return has_arm(cohort, arm_, row); });
-  VectorBlock block{Matrix<float>(rows.size(), width()),
-                    std::vector<std::uint8_t>(rows.size(), 0)};
+  VectorBlock block{Matrix<float>(rows.size(), width()), std::vector<std::uint8_t>(rows.size(), 0)};
   if (chosen.rows.empty()) return block;
   const auto x = raw(cohort, chosen.rows);
   if (x.cols() != mean_.size()) {

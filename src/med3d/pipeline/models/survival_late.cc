@@ -12,7 +12,7 @@ namespace {
 namespace ss = stats::survival;
 
 std::vector<std::shared_ptr<const SurvivalModel>> models_of(const std::vector<std::string>& arms,
-                                                       const FittedSurvival& fitted) {
+                                                            const FittedSurvival& fitted) {
   std::vector<std::shared_ptr<const SurvivalModel>> models;
   for (const auto& arm : arms) {
     const auto found = fitted.find(arm);
@@ -79,7 +79,8 @@ class LateStack final : public SurvivalModel {
       used.push_back(k);
     }
     if (used.empty() || times.n_events() == 0) {
-      throw Error(ErrorKind::kData, "late fusion: no arm has out-of-fold risks of patients with events");
+      throw Error(ErrorKind::kData,
+                  "late fusion: no arm has out-of-fold risks of patients with events");
     }
     const Matrix<double> z = centred(oof);
     // An arm that points the wrong way beside the others is noise, not a contrary opinion.

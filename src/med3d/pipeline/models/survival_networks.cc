@@ -37,10 +37,9 @@ class DeepSurvHead final : public SurvivalHead {
       : net_(std::move(net)), hazard_(std::move(hazard)) {}
 
   static std::unique_ptr<SurvivalHead> fit(const HeadRequest& request, nn::FusionMode mode) {
-    auto net = nn::SurvivalNet::fit(
-        request.rows,
-        request.times,
-        net_options(request, nn::SurvivalNetOptions::Loss::kCox, mode));
+    auto net = nn::SurvivalNet::fit(request.rows,
+                                    request.times,
+                                    net_options(request, nn::SurvivalNetOptions::Loss::kCox, mode));
     const auto f = net.predict(request.rows);
     RelativeHazard hazard(request.times, {f.data(), f.size()});
     return std::make_unique<DeepSurvHead>(std::move(net), std::move(hazard));
@@ -109,7 +108,8 @@ class DiscreteHead final : public SurvivalHead {
         double begin = 0.0;
         for (std::size_t j = 0; j < hazard.cols() && begin < horizons[h]; ++j) {
           const double end = j < cuts_.size() ? cuts_[j] : last_;
-          const double share = end > begin ? std::min(1.0, (horizons[h] - begin) / (end - begin)) : 1.0;
+          const double share =
+              end > begin ? std::min(1.0, (horizons[h] - begin) / (end - begin)) : 1.0;
           log_survival += share * std::log1p(-std::min(hazard(i, j), 1.0 - 1e-12));
           begin = end;
         }
@@ -119,9 +119,7 @@ class DiscreteHead final : public SurvivalHead {
     return out;
   }
   Json describe() const override {
-    return {{"kind", "discrete"},
-            {"cuts_months", cuts_},
-            {"training_loss", net_.training_loss()}};
+    return {{"kind", "discrete"}, {"cuts_months", cuts_}, {"training_loss", net_.training_loss()}};
   }
 
  private:

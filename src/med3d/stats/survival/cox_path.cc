@@ -12,6 +12,9 @@
 namespace med3d::stats::survival {
 namespace {
 
+// Linear systems up to this size are cheap however few the patients.
+constexpr std::size_t kSmallSystem = 256;
+
 // Columns stored one after the other: every sweep runs down columns.
 struct Columns {
   std::size_t n = 0;
@@ -88,7 +91,8 @@ class Solver {
     for (int round = 0; round < options_.max_iterations && violation > options_.tolerance;
          ++round) {
       // Ridge alone has a closed form: correlated columns, which sweeps creep along, cost nothing.
-      const bool ridge = options_.alpha == 0.0 && lambda > 0.0 && x_.p <= x_.n;
+      const bool ridge =
+          options_.alpha == 0.0 && lambda > 0.0 && x_.p <= std::max(x_.n, kSmallSystem);
       const std::vector<double> target = ridge ? ridge_minimum(lambda) : minimise_model(lambda);
       if (!move_towards(target, lambda)) break;
       violation = kkt_violation(lambda);
