@@ -380,11 +380,12 @@ struct SurvivalSection {
     schema.field("enabled",
                  enabled,
                  "fit models of time to event as well; the endpoint must name its time and event");
-    schema.field("horizons_months",
-                 horizons_months,
-                 "horizons of AUC, Brier score and risks, rising; [endpoint] horizon_months, or the "
-                 "second of them, is the one that ranks patients",
-                 in_range(0.1, 1200));
+    schema.field(
+        "horizons_months",
+        horizons_months,
+        "horizons of AUC, Brier score and risks, rising; [endpoint] horizon_months, or the "
+        "second of them, is the one that ranks patients",
+        in_range(0.1, 1200));
     schema.field("unknown_at_horizon",
                  unknown_at_horizon,
                  "patients censored before a horizon: made up for by inverse probability of "
@@ -447,10 +448,11 @@ struct SurvivalSection {
     schema.field("learning_rate", learning_rate, "Adam's step size", in_range(1e-12, 10.0));
     schema.field(
         "weight_decay", weight_decay, "L2 penalty added to the gradient", in_range(0.0, 10.0));
-    schema.field("modality_dropout",
-                 modality_dropout,
-                 "early fusion by networks: probability that a present modality is hidden in a step",
-                 in_range(0.0, 0.95));
+    schema.field(
+        "modality_dropout",
+        modality_dropout,
+        "early fusion by networks: probability that a present modality is hidden in a step",
+        in_range(0.0, 0.95));
     schema.field("rounds", rounds, "boosted Cox: trees", in_range(1, 100000));
     schema.field("max_depth", max_depth, "boosted Cox: depth of a tree", in_range(1, 20));
     schema.field(
