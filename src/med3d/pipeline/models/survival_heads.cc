@@ -86,7 +86,10 @@ class CoxHead final : public SurvivalHead {
       options.alpha = alpha;
       options.n_lambda = section.cox_lambdas;
       options.lambda_min_ratio = section.cox_lambda_min_ratio;
-      options.tolerance = 1e-5;  // the choice among penalties is far coarser
+      // The choice among penalties is far coarser than either; correlated columns under a small
+      // penalty would take hundreds of steps to the last digits.
+      options.tolerance = 1e-5;
+      options.max_iterations = 20;
       const auto path = ss::cox_path(times, x, options);
       if (path.lambda.empty()) throw Error(ErrorKind::kData, "Cox: " + path.not_estimable);
       options.lambda = path.lambda;
