@@ -33,6 +33,12 @@ extern const Command slide_splits_command;
 extern const Command slide_synth_command;
 extern const Command slide_tile_command;
 extern const Command slide_train_command;
+extern const Command volume_aggregate_command;
+extern const Command volume_convert_command;
+extern const Command volume_extract_command;
+extern const Command volume_features_command;
+extern const Command volume_info_command;
+extern const Command volume_preview_command;
 extern const Command weights_convert_command;
 extern const Command weights_fetch_command;
 extern const Command weights_list_command;
@@ -56,6 +62,12 @@ constexpr std::array kCommands = {
     &slide_evaluate_command,
     &slide_heatmap_command,
     &slide_synth_command,
+    &volume_features_command,
+    &volume_info_command,
+    &volume_convert_command,
+    &volume_preview_command,
+    &volume_extract_command,
+    &volume_aggregate_command,
     &config_show_command,
     &report_render_command,
     &weights_list_command,

@@ -423,6 +423,11 @@ FolderSeries find_series(const fs::path& folder, int threads) {
   }
   if (failed)
     throw Error(ErrorKind::kIo, fmt::format("a folder cannot be read: {}", failed.message()));
+  return group_series(files, threads);
+}
+
+FolderSeries group_series(std::span<const fs::path> given, int threads) {
+  std::vector<fs::path> files(given.begin(), given.end());
   std::ranges::sort(files);
   std::vector<std::string> uids(files.size());
   parallel_for(files.size(), threads, [&](std::size_t i) {

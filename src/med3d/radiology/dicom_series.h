@@ -96,4 +96,7 @@ struct FolderSeries {
 // Throws Error(kNotFound) if it is no folder, kFormat for more than 1,000,000 files.
 FolderSeries find_series(const std::filesystem::path& folder, int threads = 1);
 
+// The same of files that are known. Those that are no regular file count as others.
+FolderSeries group_series(std::span<const std::filesystem::path> files, int threads = 1);
+
 }  // namespace med3d
