@@ -343,6 +343,13 @@ Codec codec_of(std::string_view transfer_syntax) {
               fmt::format("transfer syntax: {}", shown_dicom_uid(transfer_syntax)));
 }
 
+std::string_view syntax_name(std::string_view transfer_syntax) {
+  for (const Syntax& syntax : kSyntaxes) {
+    if (syntax.uid == transfer_syntax) return syntax.name;
+  }
+  return "";
+}
+
 void decode_grey_frame(const FrameFormat& format, std::string_view bytes, std::span<float> out) {
   if (format.codec == Codec::kJpeg2000) return decode_jpeg2000_frame(format, bytes, out);
   Cells cells;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "med3d/core/error.h"
@@ -400,6 +401,43 @@ SeriesVolume load_series(std::span<const fs::path> files, const SeriesOptions& o
   for (const float voxel : out.volume.voxels) {
     if (!std::isfinite(voxel)) unusable("voxels beyond the range of a float after rescaling");
   }
+  return out;
+}
+
+SeriesInfo inspect_series(std::span<const fs::path> files, const SeriesOptions& options) {
+  options.validate();
+  if (files.empty()) throw Error(ErrorKind::kUsage, "no files, expected those of one series");
+  const Headers headers = read_headers(files, options.threads);
+  std::vector<SlicePlace> places;
+  std::set<std::string> syntaxes;
+  for (const Slice& slice : headers.slices) {
+    places.push_back(slice.place);
+    syntaxes.emplace(radiology::syntax_name(slice.format.transfer_syntax));
+  }
+  const StackPlan plan = radiology::plan_stack(places, options);
+  const Slice& first = headers.slices.front();
+  SeriesInfo out;
+  out.modality = headers.modality;
+  out.size = {first.place.columns,
+              first.place.rows,
+              static_cast<std::int64_t>(plan.grid_slices)};
+  out.spacing_mm = {first.place.spacing_x, first.place.spacing_y, plan.step_mm};
+  Affine axes;
+  for (std::size_t i = 0; i < 3; ++i) {
+    axes.m[i][0] = first.place.row[i];
+    axes.m[i][1] = first.place.column[i];
+    axes.m[i][2] = plan.normal[i];
+  }
+  out.orientation = orientation_code(axes);
+  out.plane = plane_of(first.place.row, first.place.column);
+  out.units = first.hu ? VoxelUnits::kHu : VoxelUnits::kArbitrary;
+  out.bits_stored = first.format.bits_stored;
+  out.is_signed = first.format.is_signed;
+  out.transfer_syntaxes.assign(syntaxes.begin(), syntaxes.end());
+  out.images = headers.slices.size();
+  out.places = plan.places.size();
+  out.tilt_degrees = plan.tilt_degrees;
+  out.notes = plan.notes;
   return out;
 }
 

@@ -26,7 +26,8 @@ auto without_path(const fs::path& path, const Work& work) {
     return work();
   } catch (const Error& error) {
     std::string what = error.what();
-    for (const std::string& shown : {path.string() + ": ", path.string()}) {
+    for (const std::string& shown :
+         {path.string() + ": ", path.string(), path.filename().string() + ": "}) {
       for (std::size_t at = what.find(shown); at != what.npos; at = what.find(shown)) {
         what.erase(at, shown.size());
       }

@@ -4,6 +4,7 @@
 //   ct/<patient>/<series>.json                              record of it: what it was made of
 //   volumes.csv, volumes.json                               what became of each scan
 //   ct_features.csv, mri_features.csv, ct_mri_features.csv  one vector a patient
+//   scan_weights.csv                                        of each scan in its patient's vector
 //
 // CT and MRI have a folder each, so that ct/ is a source of bags for [ct] of a cohort and mri/ one
 // for [mri] (features = ["out/ct"], case_from = "folder").
@@ -39,6 +40,8 @@ struct VolumeFolder {
   std::filesystem::path patient_vectors(std::string_view name) const {
     return root / (std::string(name) + "_features.csv");
   }
+
+  std::filesystem::path scan_weights() const { return root / "scan_weights.csv"; }
 
   // Makes the folder, removes what a killed job left half written in it, and keeps other processes
   // out for as long as the result lives. Throws as make_folder and FolderLock.
