@@ -11,6 +11,7 @@
 #include <bit>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "med3d/core/error.h"
@@ -89,10 +90,25 @@ Cells native_cells(const FrameFormat& format, std::string_view bytes) {
 Cells rle_cells(const FrameFormat& format, std::string_view bytes) {
   const auto plane = static_cast<std::size_t>(format.columns * format.rows);
   const auto segments = static_cast<std::size_t>(format.bits_allocated / 8);
-  const auto planes = decode_dicom_rle(bytes, segments, plane);
+  auto planes = decode_dicom_rle(bytes, segments, plane);
   Cells out;
   out.bytes = static_cast<int>(segments);
+  if (segments == 1) {
+    out.owned = std::move(planes);
+    out.data = out.owned.data();
+    return out;
+  }
   out.owned.resize(planes.size());
+  if (segments == 2) {  // nearly all there are; a whole sample at once, which vectors can do
+    const std::uint8_t* high = planes.data();
+    const std::uint8_t* low = high + plane;
+    for (std::size_t i = 0; i < plane; ++i) {
+      const auto cell = static_cast<std::uint16_t>(high[i] << 8 | low[i]);
+      std::memcpy(out.owned.data() + 2 * i, &cell, sizeof cell);
+    }
+    out.data = out.owned.data();
+    return out;
+  }
   for (std::size_t s = 0; s < segments; ++s) {
     const std::uint8_t* from = planes.data() + s * plane;
     std::uint8_t* to = out.owned.data() + (segments - 1 - s);
