@@ -22,6 +22,8 @@ find_path(OPENJPEG_INCLUDE_DIR openjpeg.h PATH_SUFFIXES openjpeg-2.5 REQUIRED)
 find_library(OPENJPEG_LIBRARY openjp2 REQUIRED)
 find_package(CURL REQUIRED)                          # io (weights by HTTPS)
 
+find_package(SQLite3 REQUIRED)                       # io (indexes and the store of runs)
+
 # oneDNN (kernels); its own CMake package asks for OpenCL's headers, which we do not need.
 find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
@@ -36,6 +38,10 @@ find_library(OPENSLIDE_LIBRARY openslide REQUIRED)
 find_path(OPENCV_INCLUDE_DIR opencv2/imgproc.hpp PATH_SUFFIXES opencv4 REQUIRED)
 find_library(OPENCV_CORE_LIBRARY opencv_core REQUIRED)
 find_library(OPENCV_IMGPROC_LIBRARY opencv_imgproc REQUIRED)
+
+# RE2 (radiology): regular expressions whose time is linear in the text, whoever wrote them.
+find_path(RE2_INCLUDE_DIR re2/re2.h REQUIRED)
+find_library(RE2_LIBRARY re2 REQUIRED)
 
 # XGBoost (tabular): Debian ships no CMake package, the C API is one header and one library.
 find_path(XGBOOST_INCLUDE_DIR xgboost/c_api.h REQUIRED)
