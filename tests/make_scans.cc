@@ -73,9 +73,7 @@ std::string slice_bytes(const Series& series, int z) {
   const std::string number = std::to_string(z + 1);
   const bool ct = series.modality == "CT";
   std::string data = element(0x00080008, "CS", series.image_type);
-  data += element(0x00080016,
-                  "UI",
-                  ct ? "1.2.840.10008.5.1.4.1.1.2" : "1.2.840.10008.5.1.4.1.1.4");
+  data += element(0x00080016, "UI", ct ? "1.2.840.10008.5.1.4.1.1.2" : "1.2.840.10008.5.1.4.1.1.4");
   data += element(0x00080018, "UI", series.uid + "." + number);
   data += element(0x00080050, "SH", series.patient);
   data += element(0x00080060, "CS", series.modality);
@@ -111,8 +109,7 @@ std::string slice_bytes(const Series& series, int z) {
     }
   }
   data += element(0x7FE00010, "OW", pixels);
-  return std::string(128, '\0') + "DICM" +
-         element(0x00020010, "UI", "1.2.840.10008.1.2.1") + data;
+  return std::string(128, '\0') + "DICM" + element(0x00020010, "UI", "1.2.840.10008.1.2.1") + data;
 }
 
 void write_series(const fs::path& folder, const Series& series, const std::string& file) {

@@ -45,9 +45,9 @@ constexpr std::array<std::string_view, 14> kBodyParts = {"ABDOMEN",
                                                          "TSPINE",
                                                          "LSPINE"};
 constexpr std::array<std::string_view, 24> kImageTypes = {
-    "ORIGINAL", "DERIVED",   "PRIMARY",    "SECONDARY", "AXIAL", "LOCALIZER", "OTHER", "REFORMATTED",
-    "AVERAGE",  "MIN IP",    "PROJECTION", "MPR",       "ADC",   "DIFFUSION", "M",     "ND",
-    "NORM",     "SUBTRACT",  "SE",         "FFE",       "MIXED", "VOLUME",    "NONE",  "T1"};
+    "ORIGINAL", "DERIVED",  "PRIMARY",    "SECONDARY", "AXIAL", "LOCALIZER", "OTHER", "REFORMATTED",
+    "AVERAGE",  "MIN IP",   "PROJECTION", "MPR",       "ADC",   "DIFFUSION", "M",     "ND",
+    "NORM",     "SUBTRACT", "SE",         "FFE",       "MIXED", "VOLUME",    "NONE",  "T1"};
 constexpr std::array<std::string_view, 2> kAcquisitions = {"2D", "3D"};
 constexpr std::array<std::string_view, 5> kSequences = {"SE", "IR", "GR", "EP", "RM"};
 constexpr std::array<std::string_view, 9> kVariants = {

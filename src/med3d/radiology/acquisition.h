@@ -15,8 +15,9 @@ namespace med3d {
 //
 //   Modality, Manufacturer, BodyPartExamined, ImageType, KVP, XRayTubeCurrent (mA), ExposureTime
 //   (ms), ConvolutionKernel, MagneticFieldStrength (T), MRAcquisitionType, ScanningSequence,
-//   SequenceVariant, EchoTime, RepetitionTime, InversionTime (s), FlipAngle (degrees), EchoTrainLength,
-//   SliceThickness, SpacingBetweenSlices (mm), SpiralPitchFactor, ContrastBolusAgentGiven
+//   SequenceVariant, EchoTime, RepetitionTime, InversionTime (s), FlipAngle (degrees),
+//   EchoTrainLength, SliceThickness, SpacingBetweenSlices (mm), SpiralPitchFactor,
+//   ContrastBolusAgentGiven
 //
 // Times of the header are in ms and become s, as BIDS has them.
 //

@@ -10,8 +10,8 @@ namespace {
 
 // Group 18 of a slice; its thickness stands behind the modality.
 std::string slice_with(const std::string& low, const std::string& group_18) {
-  std::string data = element(0x00080060, "CS", "MR") + low + group_18 +
-                     element(0x0020000E, "UI", "1.2.3");
+  std::string data =
+      element(0x00080060, "CS", "MR") + low + group_18 + element(0x0020000E, "UI", "1.2.3");
   return std::string(128, '\0') + "DICM" + element(0x00020010, "UI", "1.2.840.10008.1.2.1") + data;
 }
 

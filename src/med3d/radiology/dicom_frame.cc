@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -299,6 +300,19 @@ void unpack_small(const Cells& cells,
   const double slope = rescale.slope();
   const double intercept = rescale.intercept();
   const std::uint8_t* from = cells.data;
+  // CT as it nearly always is: whole numbers that a float holds, so that no double is needed.
+  constexpr double kMostIntercept = 1 << 23;
+  if (slope == 1.0 && std::abs(intercept) <= kMostIntercept && intercept == std::floor(intercept)) {
+    const auto offset = static_cast<std::int32_t>(intercept);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      Cell cell = 0;
+      std::memcpy(&cell, from + i * sizeof(Cell), sizeof(Cell));
+      const std::int32_t value =
+          (((static_cast<std::int32_t>(cell) >> shift) & mask) ^ sign) - sign;
+      out[i] = static_cast<float>(value + offset);
+    }
+    return;
+  }
   for (std::size_t i = 0; i < out.size(); ++i) {
     Cell cell = 0;
     std::memcpy(&cell, from + i * sizeof(Cell), sizeof(Cell));

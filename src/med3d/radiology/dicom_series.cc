@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -270,6 +271,14 @@ FileHeader header_of(const fs::path& path, std::size_t number) {
   return out;
 }
 
+// Whether slope and intercept could carry a sample of 32 bits beyond a float; of others no voxel
+// has to be looked at.
+bool may_overflow(const Slice& slice) {
+  constexpr double kSamples = 4294967296.0;  // 2^32; inverting doubles the range
+  return !(2.0 * std::abs(slice.format.slope) * kSamples + std::abs(slice.format.intercept) <
+           static_cast<double>(std::numeric_limits<float>::max()));
+}
+
 std::string file_name(std::size_t number, std::size_t count) {
   return fmt::format("file {} of {}", number + 1, count);
 }
@@ -398,8 +407,10 @@ SeriesVolume load_series(std::span<const fs::path> files, const SeriesOptions& o
     out.notes.push_back(
         fmt::format("{} images there twice with equal pixels; dropped", out.duplicates));
   }
-  for (const float voxel : out.volume.voxels) {
-    if (!std::isfinite(voxel)) unusable("voxels beyond the range of a float after rescaling");
+  if (std::ranges::any_of(headers.slices, may_overflow)) {
+    for (const float voxel : out.volume.voxels) {
+      if (!std::isfinite(voxel)) unusable("voxels beyond the range of a float after rescaling");
+    }
   }
   return out;
 }
@@ -418,9 +429,7 @@ SeriesInfo inspect_series(std::span<const fs::path> files, const SeriesOptions& 
   const Slice& first = headers.slices.front();
   SeriesInfo out;
   out.modality = headers.modality;
-  out.size = {first.place.columns,
-              first.place.rows,
-              static_cast<std::int64_t>(plan.grid_slices)};
+  out.size = {first.place.columns, first.place.rows, static_cast<std::int64_t>(plan.grid_slices)};
   out.spacing_mm = {first.place.spacing_x, first.place.spacing_y, plan.step_mm};
   Affine axes;
   for (std::size_t i = 0; i < 3; ++i) {

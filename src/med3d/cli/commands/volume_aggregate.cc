@@ -16,8 +16,7 @@ int run(const Options& options) {
   const auto files = pipeline::scan_files(source);
   const pipeline::VolumeFolder folder{options.has("output") ? options.path("output") : source.root};
   if (options.flag("dry-run")) {
-    print(fmt::format(
-        "volume aggregate: {} scans into {}\n", files.size(), folder.root.string()));
+    print(fmt::format("volume aggregate: {} scans into {}\n", files.size(), folder.root.string()));
     return kExitDone;
   }
   const auto lock = folder.claim();

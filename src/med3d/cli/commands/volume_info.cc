@@ -75,8 +75,7 @@ std::string text_of(const Json& facts) {
     const auto size = facts.at("size").get<std::array<std::int64_t, 3>>();
     const auto spacing = facts.at("spacing_mm").get<std::array<double, 3>>();
     line("size", fmt::format("{} x {} x {} voxels", size[0], size[1], size[2]));
-    line("spacing",
-         fmt::format("{:.6g} x {:.6g} x {:.6g} mm", spacing[0], spacing[1], spacing[2]));
+    line("spacing", fmt::format("{:.6g} x {:.6g} x {:.6g} mm", spacing[0], spacing[1], spacing[2]));
     line("axes", fmt::format("{}, {}", word("orientation"), word("plane")));
     line("units", word("units"));
   }

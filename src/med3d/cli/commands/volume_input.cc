@@ -47,8 +47,9 @@ void declare_scans(Schema& schema) {
 }
 
 void declare_masks(Schema& schema) {
-  schema.path("masks",
-              "folder of NIfTI masks, <series>.nii.gz or called as the scan: scans are cut to them")
+  schema
+      .path("masks",
+            "folder of NIfTI masks, <series>.nii.gz or called as the scan: scans are cut to them")
       .alias("roi");
   schema.real("margin-mm", "around a mask", 10.0, 0.0, 10'000.0, "mm");
 }
@@ -58,17 +59,13 @@ void declare_geometry(Schema& schema) {
                 "of the gantry: straighten by shifting slices, keep a sheared grid, or refuse",
                 {"straighten", "keep", "refuse"},
                 "straighten");
-  schema.choice("gaps",
-                "slices that are missing or unevenly spaced",
-                {"refuse", "interpolate"},
-                "refuse");
+  schema.choice(
+      "gaps", "slices that are missing or unevenly spaced", {"refuse", "interpolate"}, "refuse");
 }
 
 void declare_recipe(Schema& schema) {
-  schema.choice("recipe",
-                "preprocessing; auto: the paper's for CT, mr for MR",
-                recipe_names(),
-                "auto");
+  schema.choice(
+      "recipe", "preprocessing; auto: the paper's for CT, mr for MR", recipe_names(), "auto");
   schema.list("size", "voxels the encoder sees: slices, rows, columns", "56,448,448");
   schema.list("spacing",
               "millimetres along x, y, z: every scan on this grid around its centre, cut or filled "
@@ -95,23 +92,53 @@ void declare_volume_encoder(Schema& schema) {
                 "published");
 }
 
-std::vector<pipeline::VolumeItem> read_scans(const Options& options, Progress& progress) {
+void declare_filter(Schema& schema) {
+  schema.path("rules", "rules of the filter (TOML); default: the shipped ones");
+  schema.flag("no-filter", "take every series of CT and MR");
+}
+
+std::vector<pipeline::VolumeItem> read_indexed_scans(const Options& options,
+                                                     const fs::path& index) {
+  if (options.flag("no-filter") && options.given("rules")) {
+    throw Error(ErrorKind::kUsage, "--no-filter: rules are named by --rules");
+  }
+  const auto series = pipeline::read_series_index(index);
+  std::vector<pipeline::FilteredSeries> judged;
+  if (options.flag("no-filter")) {
+    for (const auto& one : series) judged.push_back({one, true, "", ""});
+  } else {
+    judged = pipeline::filter_series(series,
+                                     options.given("rules")
+                                         ? pipeline::read_filter_rules(options.path("rules"))
+                                         : pipeline::shipped_filter_rules());
+  }
+  return pipeline::items_of(judged, masks_of(options));
+}
+
+fs::path masks_of(const Options& options) {
+  if (!options.given("masks")) return {};
+  const fs::path masks = options.path("masks");
+  if (!fs::is_directory(masks)) {
+    throw Error(ErrorKind::kNotFound, masks.string() + ": no such folder of masks");
+  }
+  return masks;
+}
+
+std::vector<pipeline::VolumeItem> read_scans(const Options& options,
+                                             Progress& progress,
+                                             const fs::path& masks) {
   pipeline::VolumeSearch search;
   for (const auto& place : options.all("SCANS")) search.places.emplace_back(place);
   if (options.given("map")) search.table = options.path("map");
   if (options.given("modality")) search.modality = options.choice("modality");
-  if (options.has("masks")) search.masks = options.path("masks");
+  search.masks = masks;
   search.keep_names = options.flag("keep-names");
   search.threads = options.threads();
-  if (!search.masks.empty() && !fs::is_directory(search.masks)) {
-    throw Error(ErrorKind::kNotFound, search.masks.string() + ": no such folder of masks");
-  }
   progress.start("looking for scans", 0);
   auto found = pipeline::find_volumes(search);
   progress.finish();
   if (found.other_files > 0) {
-    progress.note(
-        fmt::format("{} files are neither DICOM images nor NIfTI", found.other_files));
+    progress.note(fmt::format("{} files are neither DICOM images nor NIfTI", found.other_files));
   }
   return std::move(found.items);
 }
@@ -129,21 +156,25 @@ SeriesOptions read_geometry(const Options& options) {
   return out;
 }
 
-std::array<double, 3> read_three(const Options& options, std::string_view name) {
-  const auto words = options.list(name);
-  std::array<double, 3> out{};
-  bool fits = words.size() == out.size();
-  for (std::size_t i = 0; fits && i < out.size(); ++i) {
-    const auto number = parse_double(words[i]);
-    fits = number.has_value() && std::isfinite(*number);
-    if (fits) out[i] = *number;
-  }
-  if (!fits) {
-    throw Error(
-        ErrorKind::kUsage,
-        fmt::format("--{}: found '{}', expected three numbers", name, join(words, ",")));
+std::vector<double> read_numbers(const Options& options, std::string_view name) {
+  std::vector<double> out;
+  for (const auto& word : options.list(name)) {
+    const double number = parse_double(word).value_or(std::nan(""));
+    if (!std::isfinite(number)) return {};
+    out.push_back(number);
   }
   return out;
+}
+
+std::array<double, 3> read_three(const Options& options, std::string_view name) {
+  const auto numbers = read_numbers(options, name);
+  if (numbers.size() != 3) {
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format(
+            "--{}: found '{}', expected three numbers", name, join(options.list(name), ",")));
+  }
+  return {numbers[0], numbers[1], numbers[2]};
 }
 
 pipeline::PrepareOptions read_recipe(const Options& options) {
@@ -168,7 +199,7 @@ pipeline::PrepareOptions read_recipe(const Options& options) {
   }
   out.options.seed = static_cast<std::uint32_t>(options.seed());
   out.options.threads = std::max(1, options.threads() / 2);
-  out.needs_mask = options.has("masks");
+  out.needs_mask = options.given("masks");
   out.margin_mm = options.real("margin-mm");
   out.validate();
   return out;

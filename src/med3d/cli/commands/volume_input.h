@@ -21,10 +21,24 @@ void declare_recipe(Schema& schema);
 // --encoder, --weights, --precision, --shortcut.
 void declare_volume_encoder(Schema& schema);
 
+// masks  folder of --masks, where a command has it
+//
 // Throws as find_volumes. What is no scan is told by number.
-std::vector<pipeline::VolumeItem> read_scans(const Options& options, Progress& progress);
+std::vector<pipeline::VolumeItem> read_scans(const Options& options,
+                                             Progress& progress,
+                                             const std::filesystem::path& masks = {});
+// --rules, --no-filter.
+void declare_filter(Schema& schema);
+// The series of an index, with the filter's verdict on each. Throws as read_series_index and
+// read_filter_rules.
+std::vector<pipeline::VolumeItem> read_indexed_scans(const Options& options,
+                                                     const std::filesystem::path& index);
+// The folder of --masks, or empty. Throws Error(kNotFound) if it is none.
+std::filesystem::path masks_of(const Options& options);
 SeriesOptions read_geometry(const Options& options);
 pipeline::PrepareOptions read_recipe(const Options& options);
+// The numbers of an option; empty if one of its words is none.
+std::vector<double> read_numbers(const Options& options, std::string_view name);
 // Three numbers of an option like "1,1,2.5". Throws Error(kUsage).
 std::array<double, 3> read_three(const Options& options, std::string_view name);
 pipeline::LoadedVolumeEncoder load_volume_encoder(const Options& options);
@@ -41,7 +55,7 @@ struct VolumeResult {
   std::string command;  // "volume extract"
   std::vector<pipeline::VolumeOutcome> outcomes;
   const pipeline::LoadedVolumeEncoder* encoder = nullptr;  // if one was at work
-  std::string notice;              // what every output must say, or empty
+  std::string notice;                                      // what every output must say, or empty
   std::vector<std::string> files;  // written for all scans, for the last lines
   Json more = Json::object();      // further members of the document
 };

@@ -20,15 +20,13 @@ int run(const Options& options) {
   job.montage.columns = static_cast<int>(options.integer("columns"));
   job.montage.tile = options.integer("tile");
   if (options.given("window")) {
-    const auto words = options.list("window");
-    const auto centre = words.size() == 2 ? parse_double(words[0]) : std::nullopt;
-    const auto width = words.size() == 2 ? parse_double(words[1]) : std::nullopt;
-    if (!centre || !width || !(*width > 0)) {
+    const auto window = read_numbers(options, "window");
+    if (window.size() != 2 || !(window[1] > 0.0)) {
       throw Error(ErrorKind::kUsage,
                   fmt::format("--window: found '{}', expected centre,width with a width above 0",
-                              join(words, ",")));
+                              join(options.list("window"), ",")));
     }
-    job.montage.window = GreyWindow{*centre - *width / 2, *centre + *width / 2};
+    job.montage.window = GreyWindow{window[0] - window[1] / 2, window[0] + window[1] / 2};
   }
   job.montage.validate();
   const auto progress = make_console_progress(options.quiet() || options.json());
@@ -60,8 +58,7 @@ const Command volume_preview_command = {
           schema.choice("plane", "of the slices", {"axial", "coronal", "sagittal"}, "axial");
           schema.integer("slices", "shown at most, evenly spaced", defaults.slices, 1, 1000);
           schema.integer("columns", "of the grid", defaults.columns, 1, 100);
-          schema.integer(
-              "tile", "longer side of a slice, pixels", defaults.tile, 16, 4096);
+          schema.integer("tile", "longer side of a slice, pixels", defaults.tile, 16, 4096);
           schema.list("window",
                       "centre,width of the grey scale; default: soft tissue (40,400 HU) for CT, "
                       "percentiles 1 to 99 else");

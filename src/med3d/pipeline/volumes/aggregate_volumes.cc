@@ -193,9 +193,9 @@ void add_notes(const Makers& makers, PatientVectors& out) {
     }
   }
   if (!makers.untrained.empty()) {
-    out.notes.push_back(fmt::format(
-        "features are of untrained weights ({}): for trials only, they mean nothing",
-        makers.untrained));
+    out.notes.push_back(
+        fmt::format("features are of untrained weights ({}): for trials only, they mean nothing",
+                    makers.untrained));
   }
 }
 
@@ -224,18 +224,17 @@ std::vector<ScanFile> scan_files(const VolumeFolder& folder) {
       for (const auto& entry : fs::directory_iterator(patient.path(), error)) {
         const fs::path& path = entry.path();
         if (path.extension() != ".npy" || path.filename().string().starts_with(".")) continue;
-        found.push_back(
-            {patient.path().filename().string(), path.stem().string(), modality, path});
+        found.push_back({patient.path().filename().string(), path.stem().string(), modality, path});
       }
     }
-    std::ranges::sort(found, {}, [](const ScanFile& one) {
-      return std::pair(one.patient, one.series);
-    });
+    std::ranges::sort(
+        found, {}, [](const ScanFile& one) { return std::pair(one.patient, one.series); });
     std::ranges::move(found, std::back_inserter(out));
   }
   if (!there) {
-    throw Error(ErrorKind::kNotFound,
-                folder.root.string() + ": no ct or mri in it, expected a folder of `volume extract`");
+    throw Error(
+        ErrorKind::kNotFound,
+        folder.root.string() + ": no ct or mri in it, expected a folder of `volume extract`");
   }
   if (out.empty()) throw Error(ErrorKind::kData, folder.root.string() + ": no vector of a scan");
   return out;
@@ -285,14 +284,12 @@ PatientVectors aggregate_volumes(const std::vector<ScanFile>& files,
   };
   out.ct = table_of(scans, job, "ct", of("ct"));
   out.mri = table_of(scans, job, "mri", of("mri"));
-  const bool one_width =
-      width.size() < 2 || width.at("ct") == width.at("mri");
+  const bool one_width = width.size() < 2 || width.at("ct") == width.at("mri");
   if (one_width) {
     out.ct_mri = table_of(scans, job, "ctmri", [](const Scan&) { return true; });
   } else {
-    out.notes.push_back(fmt::format("CT has {} features and MRI {}: no table of both",
-                                    width.at("ct"),
-                                    width.at("mri")));
+    out.notes.push_back(fmt::format(
+        "CT has {} features and MRI {}: no table of both", width.at("ct"), width.at("mri")));
   }
   std::map<std::pair<std::string, std::string>, Rows> bags;
   for (std::size_t i = 0; i < scans.size(); ++i) {

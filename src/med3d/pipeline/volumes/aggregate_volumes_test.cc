@@ -26,8 +26,8 @@ class AggregateVolumesTest : public ::testing::Test {
             const std::string& series,
             const std::vector<float>& values,
             int slices = 0) {
-    Matrix<float> row;
-    row.append_row(values);
+    Matrix<float> row(1, values.size());
+    std::ranges::copy(values, row.data());
     const fs::path path = folder_.root / modality / patient / (series + ".npy");
     write_file_atomic(path, npy_bytes(row));
     if (slices == 0) return;
@@ -190,8 +190,7 @@ TEST_F(TrainedBagsTest, ThePapersBagModelLearnsFromItAndPoolsByIt) {
   // Its vector is the weighted sum of its scans.
   std::vector<double> expected(8, 0.0);
   for (std::size_t s = 0; s < 3; ++s) {
-    const auto values =
-        read_features(folder_.root / "ct/TCGA-AA-0002" / fmt::format("s{}.npy", s));
+    const auto values = read_features(folder_.root / "ct/TCGA-AA-0002" / fmt::format("s{}.npy", s));
     for (std::size_t j = 0; j < 8; ++j) {
       expected[j] += weights[s] * static_cast<double>(values(0, j));
     }

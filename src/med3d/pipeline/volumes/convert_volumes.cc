@@ -7,6 +7,7 @@
 #include "med3d/core/hash.h"
 #include "med3d/core/json.h"
 #include "med3d/io/formats/png.h"
+#include "med3d/pipeline/volumes/patient_names.h"
 #include "med3d/pipeline/volumes/scan.h"
 #include "med3d/radiology/acquisition.h"
 
@@ -32,7 +33,7 @@ std::vector<VolumeOutcome> each_scan(const std::vector<VolumeItem>& scans,
     outcome.step = "read";
     try {
       if (!scan.problem.empty()) throw Error(ErrorKind::kData, scan.problem);
-      if (!is_safe_name(scan.patient) || !is_safe_name(scan.series)) {
+      if (!safe_name(scan.patient) || !safe_name(scan.series)) {
         throw Error(ErrorKind::kUsage, "a patient or series whose name is not safe as a file's");
       }
       work(scan, outcome);

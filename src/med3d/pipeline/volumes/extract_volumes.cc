@@ -14,6 +14,7 @@
 #include "med3d/core/file.h"
 #include "med3d/core/hash.h"
 #include "med3d/io/formats/npy.h"
+#include "med3d/pipeline/volumes/patient_names.h"
 
 namespace med3d::pipeline {
 namespace {
@@ -150,7 +151,7 @@ class Extraction {
     }
     outcome.step = "read";
     if (!scan.problem.empty()) throw Error(ErrorKind::kData, scan.problem);
-    if (!is_safe_name(scan.patient) || !is_safe_name(scan.series)) {
+    if (!safe_name(scan.patient) || !safe_name(scan.series)) {
       throw Error(ErrorKind::kUsage, "a patient or series whose name is not safe as a file's");
     }
     if (modality_folder(scan.modality).empty()) {
@@ -171,8 +172,7 @@ class Extraction {
     outcome.spacing_mm = loaded.volume.spacing_mm;
     outcome.warnings = std::move(loaded.notes);
     if (scan.modality == "MR" && outcome.recipe == "paper") {
-      outcome.warnings.emplace_back(
-          "the paper's constants are of Hounsfield units; MR has none");
+      outcome.warnings.emplace_back("the paper's constants are of Hounsfield units; MR has none");
     }
     outcome.step = "prepare";
     out.volume = prepare_scan(std::move(loaded.volume), scan, job_.prepare);
@@ -248,23 +248,23 @@ class Extraction {
     // An old record must not speak for new features, should a kill come between the two.
     fs::remove(record);
     write_file_atomic(features, bytes);
-    write_json(record,
-               {{"schema", 1},
-                {"key", scan.key},
-                {"patient", item.patient},
-                {"series", item.series},
-                {"modality", item.modality},
-                {"width", embedding.size()},
-                {"features_sha256", sha256_hex(bytes)},
-                {"volume",
-                 {{"files", item.files.size()},
-                  {"files_sha256", scan.files_sha256},
-                  {"size", outcome.size},
-                  {"spacing_mm", outcome.spacing_mm}}},
-                {"recipe",
-                 {{"name", outcome.recipe}, {"options", job_.prepare.text(item.modality)}}},
-                {"encoder", encoder_.to_json()},
-                {"warnings", outcome.warnings}});
+    write_json(
+        record,
+        {{"schema", 1},
+         {"key", scan.key},
+         {"patient", item.patient},
+         {"series", item.series},
+         {"modality", item.modality},
+         {"width", embedding.size()},
+         {"features_sha256", sha256_hex(bytes)},
+         {"volume",
+          {{"files", item.files.size()},
+           {"files_sha256", scan.files_sha256},
+           {"size", outcome.size},
+           {"spacing_mm", outcome.spacing_mm}}},
+         {"recipe", {{"name", outcome.recipe}, {"options", job_.prepare.text(item.modality)}}},
+         {"encoder", encoder_.to_json()},
+         {"warnings", outcome.warnings}});
     outcome.status = VolumeStatus::kDone;
   }
 

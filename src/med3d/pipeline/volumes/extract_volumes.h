@@ -47,8 +47,8 @@ struct ExtractVolumesJob {
 // features have the hash it says is kept as it is: for that its files are read, but not decoded.
 // Values that are not finite end the scan before anything is written of it.
 //
-// Throws Error(kUsage) as the options' validate, Error(kIo) if the folder cannot be written;
-// everything of one scan is its outcome. Outcomes are in the order of the scans.
+// Throws Error(kUsage) as the options' validate; everything of one scan is its outcome, a full disk
+// too. Outcomes are in the order of the scans.
 std::vector<VolumeOutcome> extract_volumes(const std::vector<VolumeItem>& scans,
                                            const VolumeFolder& folder,
                                            LoadedVolumeEncoder& encoder,

@@ -49,8 +49,7 @@ class ExtractVolumesTest : public ::testing::Test {
     std::map<std::string, std::string> out;
     for (const auto& entry : fs::recursive_directory_iterator(folder_.root)) {
       if (!entry.is_regular_file()) continue;
-      out[fs::relative(entry.path(), folder_.root).string()] =
-          read_file(entry.path(), 1 << 20);
+      out[fs::relative(entry.path(), folder_.root).string()] = read_file(entry.path(), 1 << 20);
     }
     return out;
   }
@@ -84,10 +83,10 @@ TEST_F(ExtractVolumesTest, WritesOneVectorAndOneRecordForEachScan) {
 }
 
 // Voxels 1 to 119 (0 is background); percentiles 1 and 99 of 1..119 are 2.18 and 117.82, so 1, 2
-// and 118, 119 are clipped. The largest is 117.82; by symmetry about 60 the mean of the tissue is 60
-// and the mean over all 120 voxels 0. The standard deviation of the clipped values:
-// squares of 3..117 around 60: 2 * sum_{1..57} k^2 = 2 * 57*58*115/6 = 126,730; and 4 * 57.82^2 =
-// 13,372.6; variance 140,102.6 / 119 = 1,177.3, sd 34.312; (117.82 - 60) / 34.312 = 1.68511.
+// and 118, 119 are clipped. The largest is 117.82; by symmetry about 60 the mean of the tissue is
+// 60 and the mean over all 120 voxels 0. The standard deviation of the clipped values: squares
+// of 3..117 around 60: 2 * sum_{1..57} k^2 = 2 * 57*58*115/6 = 126,730; and 4 * 57.82^2 = 13,372.6;
+// variance 140,102.6 / 119 = 1,177.3, sd 34.312; (117.82 - 60) / 34.312 = 1.68511.
 TEST_F(ExtractVolumesTest, EncodesWhatTheRecipeMakesOfTheScan) {
   extract();
   const auto features = read_features(folder_.root / "mri/TCGA-AA-0001/TCGA-AA-0001-1.npy");
@@ -234,8 +233,9 @@ TEST_F(ExtractVolumesTest, GivesMedicalNetsEmbeddingOfTheReferenceVolume) {
   const fs::path weights = temp_.path() / "resnet_18.pth";
   write_file_atomic(
       weights,
-      gzip_decompress(
-          read_file(root / "weights/medicalnet_resnet_18_A.pth.gz", 1ULL << 30), 1ULL << 30, "weights"));
+      gzip_decompress(read_file(root / "weights/medicalnet_resnet_18_A.pth.gz", 1ULL << 30),
+                      1ULL << 30,
+                      "weights"));
   loaded_.encoder = find_volume_encoder("medicalnet-resnet18").load(weights, {});
   loaded_.name = "medicalnet-resnet18";
   job_.prepare.recipe = "medicalnet";

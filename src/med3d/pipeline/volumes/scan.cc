@@ -100,8 +100,8 @@ std::string PrepareOptions::text(std::string_view modality) const {
                                 options.orientation.empty() ? "as stored" : options.orientation);
   if (options.zeros == ZeroVoxels::kNoise) out += fmt::format(", noise of seed {}", options.seed);
   if (spacing_mm) {
-    out += fmt::format(
-        ", spacing {} {} {} mm", (*spacing_mm)[0], (*spacing_mm)[1], (*spacing_mm)[2]);
+    out +=
+        fmt::format(", spacing {} {} {} mm", (*spacing_mm)[0], (*spacing_mm)[1], (*spacing_mm)[2]);
   }
   if (needs_mask) out += fmt::format(", masks with {} mm", margin_mm);
   return out;

@@ -21,7 +21,7 @@ std::string files_sha256(const VolumeItem& item);
 SeriesVolume load_scan(const VolumeItem& item, const SeriesOptions& options);
 
 struct PrepareOptions {
-  std::string recipe;    // empty: "paper" for CT, "mr" for MR
+  std::string recipe;     // empty: "paper" for CT, "mr" for MR
   RecipeOptions options;  // size, orientation, noise
   // Resampled to this spacing around the centre of the scan (or of its mask's box) and cut or
   // filled up (-1024 HU, else 0) to options.size, so that a voxel is as large in every scan;

@@ -41,8 +41,7 @@ class MeanVolumeEncoder : public VolumeEncoder {
     }
     embedding[0] = static_cast<float>(sum / static_cast<double>(volume.size()));
     embedding[1] = most;
-    embedding[2] =
-        calls - 1 == nan_at ? std::numeric_limits<float>::quiet_NaN() : volume.back();
+    embedding[2] = calls - 1 == nan_at ? std::numeric_limits<float>::quiet_NaN() : volume.back();
   }
   FeatureMap encode_with_map(std::span<const float>,
                              const VolumeExtent&,

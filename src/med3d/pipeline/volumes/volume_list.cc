@@ -11,11 +11,11 @@
 
 #include "med3d/core/case_id.h"
 #include "med3d/core/error.h"
-#include "med3d/core/hash.h"
 #include "med3d/core/json.h"
 #include "med3d/core/text.h"
 #include "med3d/io/formats/csv.h"
 #include "med3d/io/formats/dicom.h"
+#include "med3d/pipeline/volumes/patient_names.h"
 #include "med3d/radiology/dicom_series.h"
 
 namespace med3d::pipeline {
@@ -28,7 +28,6 @@ constexpr DicomTag kPatientId = 0x00100020;
 constexpr std::size_t kMaxFiles = 1'000'000;
 constexpr std::size_t kSeriesDigits = 16;
 constexpr std::size_t kPatientDigits = 12;
-constexpr std::size_t kLongestName = 64;
 
 // The name without .nii or .nii.gz.
 std::string nifti_stem(const fs::path& path) {
@@ -67,13 +66,16 @@ std::string sidecar_modality(const fs::path& nifti) {
   return "";
 }
 
-std::string short_hash(std::string_view what, std::string_view text, std::size_t digits) {
-  Sha256 hash;
-  hash.update("med3d ");
-  hash.update(what);
-  hash.update("\n");
-  hash.update(text);
-  return hash.hex().substr(0, digits);
+fs::path mask_of(const fs::path& masks, const std::string& series, const std::string& stem) {
+  if (masks.empty()) return {};
+  std::error_code error;
+  for (const auto& name : {series, stem}) {
+    for (const char* ending : {".nii.gz", ".nii"}) {
+      const fs::path path = masks / (name + ending);
+      if (fs::is_regular_file(path, error)) return path;
+    }
+  }
+  return {};
 }
 
 class Search {
@@ -141,7 +143,7 @@ class Search {
     VolumeItem item;
     const std::string stem = nifti_stem(path);
     const std::string folder = path.parent_path().filename().string();
-    const bool keep = search_.keep_names && is_safe_name(stem);
+    const bool keep = search_.keep_names && safe_name(stem);
     if (is_ours(stem)) {
       item.patient = case_id_of(stem);
     } else if (is_ours(folder)) {  // <patient>/<series>.nii.gz, as `volume convert` writes
@@ -149,10 +151,10 @@ class Search {
     } else {
       item.patient = keep ? stem : public_or_pseudonym(stem);
     }
-    item.series = keep || is_key(stem) ? stem : series_key(stem);
+    item.series = keep || is_key(stem) ? stem : series_key(item.patient, stem);
     item.modality = sidecar_modality(path);
     if (item.modality.empty()) item.modality = modality_word(search_.modality);
-    item.mask = mask_of(item.series, stem);
+    item.mask = mask_of(search_.masks, item.series, stem);
     item.files = {std::move(path)};
     return item;
   }
@@ -160,24 +162,11 @@ class Search {
   // The id of a public archive, or a pseudonym of ours.
   static bool is_ours(std::string_view name) {
     return source_of(case_id_of(name)) != "other" ||
-           (name.starts_with("P-") && name.size() == 2 + kPatientDigits &&
+           (name.starts_with("p-") && name.size() == 2 + kPatientDigits &&
             name.find_first_not_of("0123456789abcdef", 2) == name.npos);
   }
   static bool is_key(std::string_view name) {
-    return name.size() == kSeriesDigits &&
-           name.find_first_not_of("0123456789abcdef") == name.npos;
-  }
-
-  fs::path mask_of(const std::string& series, const std::string& stem) const {
-    if (search_.masks.empty()) return {};
-    std::error_code error;
-    for (const auto& name : {series, stem}) {
-      for (const char* ending : {".nii.gz", ".nii"}) {
-        const fs::path path = search_.masks / (name + ending);
-        if (fs::is_regular_file(path, error)) return path;
-      }
-    }
-    return {};
+    return name.size() == kSeriesDigits && name.find_first_not_of("0123456789abcdef") == name.npos;
   }
 
   void add_dicom(const std::vector<fs::path>& files) {
@@ -188,7 +177,6 @@ class Search {
 
   VolumeItem dicom_item(SeriesFiles series) const {
     VolumeItem item;
-    item.series = series_key(series.series_uid);
     try {
       const DicomFile file = DicomFile::read(series.files.front(), DicomPart::kHeader);
       item.patient = public_or_pseudonym(file.dataset().text(kPatientId));
@@ -197,15 +185,16 @@ class Search {
       item.patient = public_or_pseudonym("");
       item.problem = error.what();
     }
+    item.series = series_key(item.patient, series.series_uid);
     item.files = std::move(series.files);
-    item.mask = mask_of(item.series, item.series);
+    item.mask = mask_of(search_.masks, item.series, item.series);
     return item;
   }
 
   // Words of the standard alone: anything else may hold whatever somebody typed.
   static std::string modality_of(const std::string& text) {
-    static const std::set<std::string> kKnown = {"CT", "MR", "PT", "NM", "US", "XA", "CR",
-                                                 "DX", "MG", "RF", "OT", "SC", "SEG", "SR"};
+    static const std::set<std::string> kKnown = {
+        "CT", "MR", "PT", "NM", "US", "XA", "CR", "DX", "MG", "RF", "OT", "SC", "SEG", "SR"};
     return kKnown.contains(text) ? text : "";
   }
 
@@ -221,12 +210,12 @@ class Search {
     const auto path = one_of({"path", "filename", "file", "nifti"});
     const auto patient = one_of({"case_id", "patient", "patient_id"});
     if (!path || !patient) {
-      throw Error(ErrorKind::kNotFound,
-                  fmt::format("{}: no column {}; there are {}",
-                              search_.table.string(),
-                              path ? "case_id (or patient, patient_id)"
-                                   : "path (or filename, file, nifti)",
-                              join(table.columns, ", ")));
+      throw Error(
+          ErrorKind::kNotFound,
+          fmt::format("{}: no column {}; there are {}",
+                      search_.table.string(),
+                      path ? "case_id (or patient, patient_id)" : "path (or filename, file, nifti)",
+                      join(table.columns, ", ")));
     }
     const auto series = one_of({"series", "scan_id", "item_id"});
     const auto modality = one_of({"modality"});
@@ -246,9 +235,9 @@ class Search {
       const fs::path file = base / cell(path);
       VolumeItem item = table_item(file);
       const std::string id = case_id_of(cell(patient));
-      item.patient = is_safe_name(id) ? id : public_or_pseudonym(id);
+      item.patient = safe_name(id) ? id : public_or_pseudonym(id);
       if (const std::string name = cell(series); !name.empty()) {
-        item.series = is_safe_name(name) ? name : series_key(name);
+        item.series = safe_name(name) ? name : series_key(item.patient, name);
       }
       if (const std::string word = modality_word(cell(modality)); !word.empty()) {
         item.modality = word;
@@ -265,12 +254,11 @@ class Search {
     if (fs::is_directory(status)) {
       FolderSeries found = find_series(file, search_.threads);
       if (found.series.size() == 1) return dicom_item(std::move(found.series.front()));
-      item.problem =
-          fmt::format("a folder of {} series, expected one", found.series.size());
+      item.problem = fmt::format("a folder of {} series, expected one", found.series.size());
     } else if (is_nifti_name(file)) {
       item = nifti_item(file);
       // A name that the user wrote into a table is meant to be seen.
-      if (is_safe_name(nifti_stem(file))) item.series = nifti_stem(file);
+      if (safe_name(nifti_stem(file))) item.series = nifti_stem(file);
       if (!fs::exists(status)) item.problem = "its file is not there";
       return item;
     } else if (fs::is_regular_file(status)) {
@@ -280,7 +268,7 @@ class Search {
     } else {
       item.problem = fs::exists(status) ? "neither a file nor a folder" : "its file is not there";
     }
-    item.series = series_key(file.filename().string());
+    item.series = series_key("", file.filename().string());
     return item;
   }
 
@@ -298,23 +286,27 @@ bool is_nifti_name(const fs::path& path) {
 
 bool VolumeItem::is_nifti() const { return files.size() == 1 && is_nifti_name(files.front()); }
 
-bool is_safe_name(std::string_view name) {
-  return !name.empty() && name.size() <= kLongestName && name.front() != '.' &&
-         std::ranges::all_of(name, [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                  c == '_' || c == '-' || c == '.';
-         });
+std::string public_or_pseudonym(std::string_view id) { return PatientNames(false, "").name_of(id); }
+
+std::string series_key(std::string_view patient, std::string_view uid) {
+  return PatientNames(false, "").series_of(patient, uid);
 }
 
-std::string public_or_pseudonym(std::string_view id) {
-  const std::string case_id = case_id_of(id);
-  if (source_of(case_id) != "other" && is_safe_name(case_id)) return case_id;
-  if (trim(id).empty()) return "P-unknown";
-  return "P-" + short_hash("patient", trim(id), kPatientDigits);
-}
-
-std::string series_key(std::string_view uid) {
-  return short_hash("series", uid, kSeriesDigits);
+std::vector<VolumeItem> items_of(std::span<const FilteredSeries> series, const fs::path& masks) {
+  std::vector<VolumeItem> out;
+  for (const auto& one : series) {
+    VolumeItem item;
+    item.series = one.series.series;
+    item.patient = one.series.patient;
+    item.modality = one.series.modality;
+    item.files = one.series.files;
+    item.kept = one.kept;
+    item.problem = one.kept ? "" : one.reason;
+    const bool nifti = item.is_nifti();
+    item.mask = mask_of(masks, item.series, nifti ? nifti_stem(item.files.front()) : item.series);
+    out.push_back(std::move(item));
+  }
+  return out;
 }
 
 VolumeList find_volumes(const VolumeSearch& search) { return Search(search).run(); }

@@ -8,9 +8,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "med3d/pipeline/volumes/filter_series.h"
 
 namespace med3d::pipeline {
 
@@ -57,14 +60,17 @@ struct VolumeList {
 };
 VolumeList find_volumes(const VolumeSearch& search);
 
+// Series of an index, with the filter's verdict on each.
+//
+// masks  as VolumeSearch::masks
+std::vector<VolumeItem> items_of(std::span<const FilteredSeries> series,
+                                 const std::filesystem::path& masks = {});
+
 bool is_nifti_name(const std::filesystem::path& path);
 
-// The patient of a DICOM PatientID, or of a file's name: the id of a public archive, else
-// "P-" and 12 digits of a hash.
+// As the index names them without a secret (patient_names.h): the id of a public archive, else "p-"
+// and 12 digits of a hash; and 16 digits of a hash of a SeriesInstanceUID, or what stands for one.
 std::string public_or_pseudonym(std::string_view id);
-// 16 digits of a hash of a SeriesInstanceUID, or of what stands for one.
-std::string series_key(std::string_view uid);
-// Letters, digits, '_', '-' and '.', not '.' at the front, 1 to 64 characters.
-bool is_safe_name(std::string_view name);
+std::string series_key(std::string_view patient, std::string_view uid);
 
 }  // namespace med3d::pipeline

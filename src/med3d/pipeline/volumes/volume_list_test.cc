@@ -1,10 +1,10 @@
 #include "med3d/pipeline/volumes/volume_list.h"
 
 #include <gtest/gtest.h>
-
 #include <sys/stat.h>
 
 #include "med3d/core/json.h"
+#include "med3d/pipeline/volumes/patient_names.h"
 #include "med3d/pipeline/volumes/test_volumes.h"
 
 namespace med3d::pipeline {
@@ -34,10 +34,10 @@ TEST(FindVolumes, NamesOfPeopleBecomePseudonymsAndPublicIdsStay) {
   search.modality = "ct";
   const auto found = find_volumes(search).items;
   ASSERT_EQ(found.size(), 2U);
-  EXPECT_EQ(found[1].patient, "TCGA-BP-4352");
+  EXPECT_EQ(found[0].patient, "TCGA-BP-4352");
   for (const auto& item : found) {
-    EXPECT_TRUE(is_safe_name(item.patient));
-    EXPECT_TRUE(is_safe_name(item.series));
+    EXPECT_TRUE(safe_name(item.patient));
+    EXPECT_TRUE(safe_name(item.series));
     EXPECT_EQ((item.patient + item.series).find("DOE"), std::string::npos);
     EXPECT_EQ(item.modality, "CT");
   }
@@ -57,12 +57,12 @@ TEST(FindVolumes, ATableNamesPatientsModalitiesAndMasks) {
   search.table = temp.path() / "map.csv";
   const auto found = find_volumes(search).items;
   ASSERT_EQ(found.size(), 3U);
-  EXPECT_EQ(found[0].patient.substr(0, 2), "P-");  // a space is not safe in a name
-  EXPECT_EQ(found[0].series, "one");
-  EXPECT_EQ(found[0].modality, "MR");
-  EXPECT_EQ(found[1].problem, "its file is not there");
-  EXPECT_EQ(found[2].patient, "P2");
-  EXPECT_EQ(found[2].mask, temp.path() / "scans/mask.nii.gz");
+  EXPECT_EQ(found[0].patient, "P2");
+  EXPECT_EQ(found[0].problem, "its file is not there");
+  EXPECT_EQ(found[1].mask, temp.path() / "scans/mask.nii.gz");
+  EXPECT_EQ(found[2].patient.substr(0, 2), "p-");  // a space is not safe in a name
+  EXPECT_EQ(found[2].series, "one");
+  EXPECT_EQ(found[2].modality, "MR");
 }
 
 TEST(FindVolumes, ASidecarTellsTheModality) {
@@ -74,6 +74,27 @@ TEST(FindVolumes, ASidecarTellsTheModality) {
   const auto found = find_volumes(search);
   EXPECT_EQ(found.items[0].modality, "MR");
   EXPECT_EQ(found.other_files, 1U);  // the sidecar
+}
+
+TEST(FindVolumes, SeriesOfAnIndexCarryTheFiltersVerdict) {
+  const TempFolder temp;
+  write_nifti(temp.path() / "masks/0123456789abcdef.nii.gz", ramp(0));
+  std::vector<FilteredSeries> judged(2);
+  judged[0].series.series = "0123456789abcdef";
+  judged[0].series.patient = "TCGA-AA-0001";
+  judged[0].series.modality = "CT";
+  judged[0].series.files = {"a.dcm", "b.dcm"};
+  judged[0].kept = true;
+  judged[0].reason = "arterial";
+  judged[1].series.series = "fedcba9876543210";
+  judged[1].reason = "a localizer";
+  const auto found = items_of(judged, temp.path() / "masks");
+  EXPECT_TRUE(found[0].kept);
+  EXPECT_EQ(found[0].problem, "");
+  EXPECT_EQ(found[0].files.size(), 2U);
+  EXPECT_EQ(found[0].mask, temp.path() / "masks/0123456789abcdef.nii.gz");
+  EXPECT_FALSE(found[1].kept);
+  EXPECT_EQ(found[1].problem, "a localizer");
 }
 
 TEST(FindVolumes, DoesNotFollowLinksNorOpenPipes) {
@@ -100,18 +121,18 @@ TEST(FindVolumes, SaysWhatIsMissing) {
   EXPECT_NE(error_of({{}, temp.path() / "bad.csv", {}, {}, false, 1})
                 .find("no column case_id (or patient, patient_id); there are file, modality"),
             std::string::npos);
-  EXPECT_NE(error_of({{}, temp.path() / "blank.csv", {}, {}, false, 1})
-                .find("line 2: names no patient"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of({{}, temp.path() / "blank.csv", {}, {}, false, 1}).find("line 2: names no patient"),
+      std::string::npos);
 }
 
 TEST(FindVolumes, SafeNamesCannotLeaveAFolder) {
-  EXPECT_TRUE(is_safe_name("TCGA-BP-4352"));
+  EXPECT_TRUE(safe_name("TCGA-BP-4352"));
   for (const char* bad : {"", ".", "..", ".hidden", "a/b", "../../tmp/x", "a b", "a\nb", "ä"}) {
-    EXPECT_FALSE(is_safe_name(bad)) << bad;
+    EXPECT_FALSE(safe_name(bad)) << bad;
   }
-  EXPECT_FALSE(is_safe_name(std::string(65, 'a')));
-  EXPECT_EQ(public_or_pseudonym("../../tmp/x").substr(0, 2), "P-");
+  EXPECT_FALSE(safe_name(std::string(65, 'a')));
+  EXPECT_EQ(public_or_pseudonym("../../tmp/x").substr(0, 2), "p-");
   EXPECT_EQ(public_or_pseudonym("TCGA-BP-4352-01Z"), "TCGA-BP-4352");
 }
 

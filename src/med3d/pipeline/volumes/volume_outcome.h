@@ -25,8 +25,8 @@ struct VolumeOutcome {
   std::string modality;  // "CT", "MR", another word of DICOM, or ""
   VolumeStatus status = VolumeStatus::kDone;
   std::string step;  // the last that was tried: "filter", "read", "prepare", "encode", "aggregate"
-  std::string reason;                 // of a failure or of what was dropped
-  std::int64_t files = 0;             // of the scan
+  std::string reason;                  // of a failure or of what was dropped
+  std::int64_t files = 0;              // of the scan
   std::array<std::int64_t, 3> size{};  // voxels along x, y, z, as read; 0 where it was not read
   std::array<double, 3> spacing_mm{};
   std::string recipe;
