@@ -11,6 +11,7 @@
 namespace med3d {
 
 // A plain list: objects that registered themselves would be dropped by the linker without a word.
+extern const Command audit_command;
 extern const Command cohort_check_command;
 extern const Command cohort_synth_command;
 extern const Command completion_command;
@@ -37,6 +38,8 @@ extern const Command volume_aggregate_command;
 extern const Command volume_convert_command;
 extern const Command volume_extract_command;
 extern const Command volume_features_command;
+extern const Command volume_filter_command;
+extern const Command volume_index_command;
 extern const Command volume_info_command;
 extern const Command volume_preview_command;
 extern const Command weights_convert_command;
@@ -49,6 +52,7 @@ namespace {
 constexpr std::array kCommands = {
     &run_command,
     &predict_command,
+    &audit_command,
     &cohort_check_command,
     &cohort_synth_command,
     &slide_features_command,
@@ -63,6 +67,8 @@ constexpr std::array kCommands = {
     &slide_heatmap_command,
     &slide_synth_command,
     &volume_features_command,
+    &volume_index_command,
+    &volume_filter_command,
     &volume_info_command,
     &volume_convert_command,
     &volume_preview_command,

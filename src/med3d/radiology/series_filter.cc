@@ -126,11 +126,9 @@ RE2::Options quiet() {
 
 struct Match {
   const FilterRule* rule = nullptr;
-  std::string_view word;  // of the rule
+  std::string_view word;  // of the rule, in quotes, or which of its patterns
   SeriesField field = SeriesField::kDescription;
-  std::string shown(std::string_view where) const {
-    return fmt::format("\"{}\" in {}", word, where);
-  }
+  std::string shown(std::string_view where) const { return fmt::format("{} in {}", word, where); }
   std::string shown() const { return shown(keyword(field)); }
 };
 
@@ -151,11 +149,14 @@ class CompiledRule {
     for (const std::string& word : rule.words) {
       const std::string plain = code ? word : folded_word(word);
       if (plain.find_first_not_of("* ") == plain.npos) refuse("an empty word");
-      add(expression_of(plain, code), word, refuse);
+      add(expression_of(plain, code), fmt::format("\"{}\"", word), word, refuse);
     }
     for (const std::string& pattern : rule.patterns) {
       if (pattern.empty()) refuse("an empty pattern");
-      add(pattern, pattern, refuse);
+      add(pattern,
+          fmt::format("pattern {}", shown_.size() - rule.words.size() + 1),
+          pattern,
+          refuse);
     }
     if (!set_.Compile()) refuse("too many words and patterns for one rule");
   }
@@ -181,6 +182,21 @@ class CompiledRule {
 
   const FilterRule& rule() const { return *rule_; }
 
+  // Before without() is called.
+  void prepare_removal() {
+    std::string any;
+    for (const std::string& expression : expressions_) {
+      any += fmt::format("{}(?:{})", any.empty() ? "" : "|", expression);
+    }
+    removal_ = std::make_unique<RE2>(any, quiet());
+  }
+
+  // The text without what matches, a space in its place.
+  std::string without(std::string text) const {
+    RE2::GlobalReplace(&text, *removal_, " ");
+    return text;
+  }
+
  private:
   static std::string folded_word(const std::string& word) {
     const bool left = word.starts_with('*');
@@ -189,15 +205,21 @@ class CompiledRule {
   }
 
   template <class Refuse>
-  void add(const std::string& expression, const std::string& shown, const Refuse& refuse) {
+  void add(const std::string& expression,
+           std::string shown,
+           const std::string& given,
+           const Refuse& refuse) {
     std::string why;
-    if (set_.Add(expression, &why) < 0) refuse(fmt::format("pattern '{}': {}", shown, why));
-    shown_.push_back(shown);
+    if (set_.Add(expression, &why) < 0) refuse(fmt::format("pattern '{}': {}", given, why));
+    shown_.push_back(std::move(shown));
+    expressions_.push_back(expression);
   }
 
   const FilterRule* rule_;
   RE2::Set set_;
   std::vector<std::string> shown_;
+  std::vector<std::string> expressions_;
+  std::unique_ptr<RE2> removal_;
 };
 
 std::vector<CompiledRule> compiled(const std::vector<FilterRule>& rules) {
@@ -215,6 +237,14 @@ class Texts {
       const auto [field, name] = kFields[i];
       const std::string_view text = text_of(facts, field);
       texts_[i] = is_code(field) ? std::string(text) : folded(text);
+    }
+  }
+
+  // Takes the words that are to be ignored out of the description.
+  void strip(const std::vector<CompiledRule>& ignore) {
+    std::string& text = texts_[static_cast<std::size_t>(SeriesField::kDescription)];
+    for (const CompiledRule& rule : ignore) {
+      if (rule.for_modality(modality_)) text = rule.without(std::move(text));
     }
   }
 
@@ -256,6 +286,7 @@ std::string_view to_string(SeriesField field) {
 std::string folded(std::string_view text) {
   std::string out;
   bool after_lower = false;
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
   const auto space = [&] {
     if (!out.empty() && out.back() != ' ') out += ' ';
   };
@@ -269,6 +300,9 @@ std::string folded(std::string_view text) {
       out += static_cast<char>(byte - 'A' + 'a');
     } else if (lower || (byte >= '0' && byte <= '9') || byte == '+' || byte == '-') {
       out += static_cast<char>(byte);
+    } else if (byte == '.' && i > 0 && i + 1 < text.size() && digit(text[i - 1]) &&
+               digit(text[i + 1])) {
+      out += '.';
     } else if ((byte & 0xE0U) == 0xC0U && i + 1 < text.size()) {
       const auto next = static_cast<unsigned char>(text[++i]);
       const std::string_view plain = without_accent((byte & 0x1FU) << 6 | (next & 0x3FU));
@@ -289,12 +323,15 @@ struct SeriesFilter::Impl {
       : rules(given),
         exclude(compiled(rules.exclude)),
         plane(compiled(rules.plane)),
+        ignore(compiled(rules.ignore)),
         phase(compiled(rules.phase)),
         sequence(compiled(rules.sequence)),
-        no_agent(compiled(rules.no_agent)) {}
+        no_agent(compiled(rules.no_agent)) {
+    for (CompiledRule& rule : ignore) rule.prepare_removal();
+  }
 
   FilterRules rules;  // the compiled rules point into it
-  std::vector<CompiledRule> exclude, plane, phase, sequence, no_agent;
+  std::vector<CompiledRule> exclude, plane, ignore, phase, sequence, no_agent;
 
   std::optional<SeriesVerdict> judge_plane(const SeriesFacts& facts, const Texts& texts) const {
     if (rules.planes.empty()) return std::nullopt;
@@ -318,8 +355,9 @@ struct SeriesFilter::Impl {
     std::string reason;
   };
 
-  Contrast contrast_of(const SeriesFacts& facts, const Texts& texts, bool asked) const {
+  Contrast contrast_of(const SeriesFacts& facts, Texts texts, bool asked) const {
     using State = Contrast::State;
+    texts.strip(ignore);
     const auto said = texts.first(phase);
     const bool timed = facts.contrast_delay_s.has_value() &&
                        std::abs(*facts.contrast_delay_s) > rules.injection_slack_s;
@@ -355,7 +393,10 @@ struct SeriesFilter::Impl {
     if (agent)
       return {State::kAfter, "post-contrast", "post-contrast: ContrastBolusAgent is given"};
     if (!asked) return {};
-    const std::string study = folded(facts.study_description);
+    std::string study = folded(facts.study_description);
+    for (const CompiledRule& rule : ignore) {
+      if (rule.for_modality(facts.modality)) study = rule.without(std::move(study));
+    }
     for (const CompiledRule& rule : phase) {
       if (!rule.for_modality(facts.modality)) continue;
       const auto found = rule.match_text(study, SeriesField::kDescription);

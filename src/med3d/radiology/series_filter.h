@@ -16,9 +16,9 @@
 // Before contrast is dropped for every modality; "nothing says" only where contrast is asked for.
 //
 // Words are compared with folded text: lower case, accents removed, camelCase parted, everything
-// but letters, digits, + and - a space. A word stands alone, or with '*' at an end for any
-// beginning or ending; its spaces match a space, a '-' or nothing. Patterns are regular expressions
-// of RE2 on the folded text: linear in its length, whatever they are.
+// but letters, digits, + and - (and the point in 2.5) a space. A word stands alone, or with '*' at
+// an end for any beginning or ending; its spaces match a space, a '-' or nothing. Patterns are
+// regular expressions of RE2 on the folded text: linear in its length, whatever they are.
 //
 // A reason never shows the text that matched, only the rule's own word: descriptions may hold
 // names.
@@ -70,6 +70,7 @@ struct FilterRules {
   std::vector<Plane> planes;        // that are kept; none = all
   std::vector<FilterRule> exclude;  // in order, as all lists
   std::vector<FilterRule> plane;    // words for planes that are not kept
+  std::vector<FilterRule> ignore;   // words that phase rules do not see: "post nephrectomy"
   std::vector<FilterRule> phase;
   std::vector<FilterRule> sequence;
   std::vector<FilterRule> no_agent;  // what stands in the agent's tag where none was given

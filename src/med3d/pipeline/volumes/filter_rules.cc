@@ -27,6 +27,7 @@ class RulesReader {
            "modality",
            "exclude",
            "plane",
+           "ignore",
            "phase",
            "no_agent",
            "sequence"});
@@ -47,6 +48,7 @@ class RulesReader {
     }
     out.exclude = list(file, "exclude");
     out.plane = list(file, "plane");
+    out.ignore = list(file, "ignore");
     out.phase = list(file, "phase");
     out.no_agent = list(file, "no_agent");
     out.sequence = list(file, "sequence");

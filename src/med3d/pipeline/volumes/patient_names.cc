@@ -75,13 +75,16 @@ std::string PatientNames::name_of(std::string_view patient_id) const {
   const std::string id(trim(patient_id));
   if (const auto found = case_ids_.find(id); found != case_ids_.end()) return found->second;
   if (std::string open = public_id(id); !open.empty()) return open;
-  const std::string hidden = digits("patient", id, 12);
-  if (!keep_ids_) return "p-" + hidden;
+  if (!keep_ids_) return pseudonym_of(id);
   if (safe_name(id)) return id;
   std::string name;
   for (const char c : id.substr(0, kMaxName - 16)) name += safe_character(c) ? c : '_';
   if (name.empty() || !safe_name(name)) name = "p" + name;
-  return name + "-" + hidden.substr(0, 8);
+  return name + "-" + digits("patient", id, 8);
+}
+
+std::string PatientNames::pseudonym_of(std::string_view text) const {
+  return "p-" + digits("patient", text, 12);
 }
 
 std::string PatientNames::study_of(std::string_view patient, std::string_view study_uid) const {

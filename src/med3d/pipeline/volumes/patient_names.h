@@ -18,6 +18,8 @@ class PatientNames {
   // The user's own name, the public id, the id itself where ids are kept, else a pseudonym. Safe as
   // a file name: letters, digits, '-', '_' and '.', not first, 64 at most.
   std::string name_of(std::string_view patient_id) const;
+  // Also where ids are kept: for what is no id.
+  std::string pseudonym_of(std::string_view text) const;
   std::string study_of(std::string_view patient, std::string_view study_uid) const;
   std::string series_of(std::string_view patient, std::string_view series_uid) const;
 

@@ -190,19 +190,21 @@ class Indexer {
     store(header, out);
   }
 
-  // A file without a patient's number: a public id in its path, else what its folder or study is.
-  std::string patient_of(const SeriesHeader& header, const std::string& path) const {
+  // A file without a patient's number: a public id in its path, else its study, else its folder; a
+  // NIfTI file alone. Two patients taken for one would be worse than one taken for two.
+  std::string patient_of(const SeriesHeader& header, const StoredFile& file) const {
     if (!trim(header.patient_id).empty()) return names_.name_of(header.patient_id);
-    for (const fs::path& part : fs::path(path)) {
+    for (const fs::path& part : fs::path(file.path)) {
       if (std::string id = public_id(part.string()); !id.empty()) return id;
     }
-    if (!header.study_uid.empty()) return names_.name_of("study " + header.study_uid);
-    const std::size_t slash = path.find('/');
-    return names_.name_of("path " + path.substr(0, slash));
+    if (!header.study_uid.empty()) return names_.pseudonym_of("study " + header.study_uid);
+    const bool alone = file.kind == "nifti";
+    return names_.pseudonym_of("path " +
+                               (alone ? file.path : file.path.substr(0, file.path.rfind('/') + 1)));
   }
 
   void store(SeriesHeader& header, StoredFile& out) const {
-    out.patient = patient_of(header, out.path);
+    out.patient = patient_of(header, out);
     if (trim(header.patient_id).empty()) header.problems.push_back("no PatientID");
     out.study = names_.study_of(out.patient, header.study_uid);
     out.series_uid = readable_text(header.series_uid);

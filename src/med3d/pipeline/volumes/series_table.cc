@@ -90,7 +90,8 @@ std::vector<SeriesRecord> read_series_table(const std::filesystem::path& path,
   for (std::size_t i = 0; i < table.rows.size(); ++i) {
     SeriesRecord record;
     const std::string id = columns.cell(i, patient);
-    record.patient = names.name_of(id.empty() ? fmt::format("line {}", table.line_of_row[i]) : id);
+    record.patient = id.empty() ? names.pseudonym_of(fmt::format("line {}", table.line_of_row[i]))
+                                : names.name_of(id);
     record.series_uid = columns.cell(i, uid);
     record.series =
         names.series_of(record.patient,
