@@ -5,6 +5,7 @@
 
 #include "med3d/cli/command.h"
 #include "med3d/cli/commands/volume_input.h"
+#include "med3d/cli/commands/volume_names.h"
 #include "med3d/cli/commands/volume_vectors.h"
 #include "med3d/core/file.h"
 
@@ -39,6 +40,7 @@ std::vector<pipeline::VolumeItem> index_and_filter(const Options& options,
   request.folder = options.path("FOLDER");
   request.index = index;
   request.keep_ids = options.flag("keep-ids");
+  request.secret = read_secret(options);
   if (options.given("case-ids")) request.case_ids = options.path("case-ids");
   if (options.given("volumes")) request.volumes = options.path("volumes");
   request.threads = options.threads();
@@ -137,7 +139,7 @@ const Command volume_features_command = {
                       "table of NIfTI files: path (relative to FOLDER) with case_id, modality, "
                       "SeriesDescription");
           schema.path("case-ids", "table patient_id,case_id: names of your own for patients");
-          schema.flag("keep-ids", "call patients by their PatientID as it stands");
+          declare_names(schema);
           schema.path("index",
                       "where the index is kept; it holds descriptions and paths. Default: "
                       ".index.sqlite in --output");
