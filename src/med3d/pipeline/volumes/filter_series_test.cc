@@ -300,7 +300,10 @@ TEST(FilterVolumes, WritesTheSameTablesTwice) {
                                 "case_id,modality,SeriesDescription\n"
                                 "C3L-00610,CT,arterial Smith\nC3L-00610,CT,scout Smith\n");
   const auto run = [&](const fs::path& output) {
-    filter_volumes({.table = table, .output = output}, silent_progress());
+    VolumeFilterOptions options;
+    options.table = table;
+    options.output = output;
+    filter_volumes(options, silent_progress());
     std::string all;
     for (const char* name : {"series.csv", "summary.csv", "rules.csv", "rules.toml"}) {
       all += read_file(output / name, 1 << 20);

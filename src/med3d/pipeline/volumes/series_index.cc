@@ -152,26 +152,22 @@ class Indexer {
       out.kind = header.directory ? "directory" : "dicom";
       if (!header.directory) store(header, out);
     } catch (const Error& error) {
-      // A text file may begin like an element; only what says that it is DICOM is damaged DICOM.
-      const bool meant = named_as_dicom(file.path) || named_as_nifti(file.path) || is_dicom(path);
-      out = StoredFile();
-      out.path = file.path;
-      out.size = file.size;
-      out.mtime_ns = file.mtime_ns;
-      out.kind = meant ? "problem" : "other";
-      if (meant) out.problem = error.what();
+      failed_with(error.what(), file, out);
+    } catch (const std::exception&) {
+      failed_with("cannot be read", file, out);  // other exceptions may tell the path
     }
     return out;
   }
 
  private:
-  static bool is_dicom(const fs::path& path) {
-    try {
-      const std::string head = head_of(path);
-      return head.size() >= 132 && head.compare(128, 4, "DICM") == 0;
-    } catch (const Error&) {
-      return true;  // what cannot be read is a problem whatever it is
-    }
+  // Whatever comes here is called or begins as a scan.
+  static void failed_with(const std::string& problem, const VolumeFile& file, StoredFile& out) {
+    out = StoredFile();
+    out.path = file.path;
+    out.size = file.size;
+    out.mtime_ns = file.mtime_ns;
+    out.kind = "problem";
+    out.problem = problem;
   }
 
   void read_nifti(const fs::path& path, StoredFile& out) const {
@@ -260,22 +256,37 @@ std::unique_ptr<SeriesStore> open_part(const fs::path& index,
   return store;
 }
 
-// An index that is not ours is not replaced.
+// What is no index of ours, of whatever version, is not replaced.
 void require_ours(const fs::path& index) {
   std::error_code failed;
-  const auto status = fs::symlink_status(index, failed);
-  if (!fs::exists(status)) return;
-  if (!fs::is_regular_file(status)) {
-    throw Error(ErrorKind::kIo, index.string() + ": is no regular file, and is not replaced");
-  }
+  if (!fs::exists(fs::symlink_status(index, failed))) return;
+  const auto refuse = [&] {
+    throw Error(ErrorKind::kIo,
+                index.string() + ": is no index of series, and is not replaced; remove it first");
+  };
+  if (!fs::is_regular_file(fs::symlink_status(index, failed))) refuse();
+  std::int64_t version = 0;
   try {
-    SeriesStore(index, DatabaseUse::kRead);
+    version = Database(index, DatabaseUse::kRead).user_version();
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kFormat) throw;
-    // Of an older version, or damaged; what is no database at all stays.
-    const std::string head = head_of(index).substr(0, 15);
-    if (head != "SQLite format 3") {
-      throw Error(ErrorKind::kIo, index.string() + ": is no index, and is not replaced");
+    refuse();
+  }
+  if (version >> 8 != kSeriesIndexVersion >> 8) refuse();
+}
+
+// A changed sidecar is a changed scan: size and time stand for both.
+void count_sidecars(std::vector<VolumeFile>& files) {
+  const auto with = [&](const std::string& path) -> const VolumeFile* {
+    const auto found = std::ranges::lower_bound(files, path, {}, &VolumeFile::path);
+    return found != files.end() && found->path == path ? &*found : nullptr;
+  };
+  for (VolumeFile& file : files) {
+    if (!named_as_nifti(file.path)) continue;
+    const std::size_t end = to_lower(file.path).rfind(".nii");
+    if (const VolumeFile* sidecar = with(file.path.substr(0, end) + ".json")) {
+      file.size += sidecar->size;
+      file.mtime_ns = std::max(file.mtime_ns, sidecar->mtime_ns);
     }
   }
 }
@@ -322,6 +333,7 @@ VolumeIndexResult index_volumes(const VolumeIndexOptions& options, Progress& pro
     const fs::path path = fs::absolute(options.folder / file.path).lexically_normal();
     return path == index || path == fs::path(index.string() + "-journal");
   });
+  count_sidecars(found.files);
   VolumeIndexResult result;
   result.files = static_cast<std::int64_t>(found.files.size());
   result.links = found.links;

@@ -264,6 +264,10 @@ TEST_F(SeriesIndexTest, NiftiFilesAreSeriesBySidecarOrTable) {
   EXPECT_EQ(all[1].facts.slices, 12);
   EXPECT_EQ(all[1].step_mm, 5.0);
   EXPECT_EQ(all[1].files.size(), 1U);
+  EXPECT_EQ(index().read, 0);
+  write("TCGA-BP-4352_a.json", R"({"Modality": "CT", "SeriesDescription": "Native"})");
+  EXPECT_EQ(index().read, 2) << "the sidecar, and the scan with it";
+  EXPECT_EQ(records()[1].facts.description, "Native");
 }
 
 TEST_F(SeriesIndexTest, TheUsersOwnNamesGoFirst) {
@@ -303,6 +307,14 @@ TEST_F(SeriesIndexTest, RefusesToReplaceWhatIsNoIndex) {
   write("volumes.sqlite", "somebody's notes");
   EXPECT_THROW(index(), Error);
   EXPECT_EQ(read_file(root() / "volumes.sqlite", 100), "somebody's notes");
+  fs::remove(root() / "volumes.sqlite");
+  {
+    Database other(root() / "volumes.sqlite", DatabaseUse::kAlone);
+    other.execute("CREATE TABLE work (hours INTEGER)");
+  }
+  EXPECT_THROW(index(), Error);
+  EXPECT_NO_THROW(
+      Database(root() / "volumes.sqlite", DatabaseUse::kRead).prepare("SELECT * FROM work"));
   options_.folder = root() / "nowhere";
   EXPECT_THROW(index(), Error);
 }
@@ -369,7 +381,10 @@ TEST_F(SeriesIndexTest, NoCanaryComesOut) {
     EXPECT_EQ(file.problem.find("CANARY"), std::string::npos) << file.problem;
   }
   const fs::path output = temp_.path() / "filtered";
-  filter_volumes({.index = options_.index_path(), .output = output}, silent_progress());
+  VolumeFilterOptions filter;
+  filter.index = options_.index_path();
+  filter.output = output;
+  filter_volumes(filter, silent_progress());
   for (const auto& entry : fs::recursive_directory_iterator(output)) {
     EXPECT_EQ(entry.path().string().find("CANARY"), std::string::npos);
     EXPECT_EQ(read_file(entry.path(), 10 << 20).find("CANARY"), std::string::npos) << entry.path();
