@@ -81,7 +81,8 @@ TEST_F(DatabaseTest, KeepsACommitAndUndoesAThrow) {
     database.transaction([&] { database.execute("INSERT INTO t VALUES ('after', 3, 3)"); });
   }
   Database database(path(), DatabaseUse::kRead);
-  Statement rows = database.prepare("SELECT group_concat(name, ',') FROM t");
+  Statement rows =
+      database.prepare("SELECT group_concat(name, ',') FROM (SELECT name FROM t ORDER BY n)");
   ASSERT_TRUE(rows.step());
   EXPECT_EQ(rows.text(0), "kept,after");
 }

@@ -35,6 +35,10 @@ std::vector<FilteredSeries> filter_series(std::span<const SeriesRecord> series,
   out.reserve(series.size());
   for (const SeriesRecord& record : series) {
     SeriesVerdict verdict = filter.judge(record.facts);
+    // A file that is cut before its image still has a header.
+    if (verdict.kept && !record.files.empty() && record.images == 0) {
+      verdict = {false, "no images", "no image in its files"};
+    }
     out.push_back({record, verdict.kept, std::move(verdict.reason), std::move(verdict.rule)});
   }
   return out;

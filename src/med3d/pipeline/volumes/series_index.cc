@@ -213,8 +213,9 @@ class Indexer {
     out.images = header.images;
     out.places = header.facts.slices.value_or(0);
     if (!header.along_mm.empty()) {
-      out.along_first = header.along_mm.front();
-      out.along_last = header.along_mm.back();
+      const auto [least, most] = std::ranges::minmax(header.along_mm);
+      out.along_first = least;
+      out.along_last = most;
     }
     out.header = series_header_to_json(header).dump(
         -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);

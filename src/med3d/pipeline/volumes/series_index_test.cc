@@ -270,6 +270,17 @@ TEST_F(SeriesIndexTest, NiftiFilesAreSeriesBySidecarOrTable) {
   EXPECT_EQ(records()[1].facts.description, "Native");
 }
 
+TEST_F(SeriesIndexTest, AHeaderWithoutItsImageIsNotKept) {
+  // Cut behind the orientation, between two elements.
+  const std::string whole = dicom(Scan(), 0);
+  write("cut.dcm", whole.substr(0, whole.find(element(0x00280002, "US", little(1, 2)))));
+  index();
+  const auto filtered = filter_series(records(), shipped_filter_rules());
+  ASSERT_EQ(filtered.size(), 1U);
+  EXPECT_FALSE(filtered[0].kept);
+  EXPECT_EQ(filtered[0].reason, "no image in its files");
+}
+
 TEST_F(SeriesIndexTest, TheUsersOwnNamesGoFirst) {
   Scan scan;
   scan.patient = "4711";

@@ -60,7 +60,8 @@ struct Parts {
   std::string series_uid;
   std::map<std::int64_t, std::int64_t> headers;  // id, files that have it
   std::vector<double> along;
-  std::int64_t other_places = 0;  // of files of several images
+  std::int64_t other_places = 0;    // of files of several images
+  std::vector<double> other_steps;  // mean step of each of them
   std::int64_t images = 0;
   std::int64_t duplicates = 0;
   std::set<std::string> instances;
@@ -238,7 +239,12 @@ void SeriesStore::assemble(const PatientNames& names) {
     if (images == 1 && first) {
       parts.along.push_back(*first);
     } else {
-      parts.other_places += files.integer(5);
+      const std::int64_t places = files.integer(5);
+      const auto last = files.real_or_none(7);
+      parts.other_places += places;
+      if (first && last && places > 1) {
+        parts.other_steps.push_back((*last - *first) / static_cast<double>(places - 1));
+      }
     }
   }
 
@@ -304,6 +310,9 @@ void SeriesStore::assemble(const PatientNames& names) {
       parts.along.clear();  // distances along different normals mean nothing
     }
     measure_places(parts.along, parts.other_places, out);
+    if (parts.along.empty() && parts.other_steps.size() == 1 && !facts.several_orientations) {
+      record.step_mm = std::round(parts.other_steps.front() * 1000.0) / 1000.0;
+    }
     if (parts.duplicates > 0) out.problem("instances that are there more than once");
     const auto problems = join(record.problems, "; ");
     insert

@@ -25,8 +25,8 @@ struct StoredFile {
   std::string problem;   // of kind "problem"
   std::string instance;  // digits of a hash of the instance's UID; "" where not said
   std::int64_t images = 0;
-  std::int64_t places = 0;  // distinct ones along the normal
-  std::optional<double> along_first;
+  std::int64_t places = 0;            // distinct ones along the normal
+  std::optional<double> along_first;  // least and most place along the normal
   std::optional<double> along_last;
   // What is common to many files; not for kinds "directory", "other", "problem".
   std::string patient;
