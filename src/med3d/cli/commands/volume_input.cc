@@ -214,9 +214,10 @@ pipeline::LoadedVolumeEncoder load_volume_encoder(const Options& options) {
     throw CommandError(
         ErrorKind::kUsage,
         fmt::format("--encoder {} needs --weights, the file of its trained weights", spec.name),
-        fmt::format("MedicalNet's are at huggingface.co/TencentMedicalNet; --encoder {} needs none, "
-                    "for trials",
-                    kUntrained));
+        fmt::format(
+            "MedicalNet's are at huggingface.co/TencentMedicalNet; --encoder {} needs none, "
+            "for trials",
+            kUntrained));
   }
   if (!spec.trained && !weights.empty()) {
     throw CommandError(ErrorKind::kUsage,
