@@ -36,12 +36,15 @@ extern const Command slide_tile_command;
 extern const Command slide_train_command;
 extern const Command volume_aggregate_command;
 extern const Command volume_convert_command;
+extern const Command volume_explain_command;
 extern const Command volume_extract_command;
 extern const Command volume_features_command;
 extern const Command volume_filter_command;
+extern const Command volume_finetune_command;
 extern const Command volume_index_command;
 extern const Command volume_info_command;
 extern const Command volume_preview_command;
+extern const Command volume_radiomics_command;
 extern const Command weights_convert_command;
 extern const Command weights_fetch_command;
 extern const Command weights_list_command;
@@ -74,6 +77,9 @@ constexpr std::array kCommands = {
     &volume_preview_command,
     &volume_extract_command,
     &volume_aggregate_command,
+    &volume_radiomics_command,
+    &volume_finetune_command,
+    &volume_explain_command,
     &config_show_command,
     &report_render_command,
     &weights_list_command,
