@@ -18,11 +18,11 @@ void declare_scan_pool(Schema& schema) {
 
 pipeline::AggregateVolumesJob read_scan_pool(const Options& options) {
   pipeline::AggregateVolumesJob job;
-  job.pool = pipeline::parse_scan_pool(options.choice("pool"));
+  job.pool = pipeline::parse_volume_pool(options.choice("pool"));
   if (options.given("model")) job.model = options.path("model");
-  const bool asks = job.pool == pipeline::ScanPool::kAttention ||
-                    job.pool == pipeline::ScanPool::kMostInformative;
-  if (job.pool == pipeline::ScanPool::kAttention && job.model.empty()) {
+  const bool asks = job.pool == pipeline::VolumePool::kAttention ||
+                    job.pool == pipeline::VolumePool::kMostInformative;
+  if (job.pool == pipeline::VolumePool::kAttention && job.model.empty()) {
     throw CommandError(ErrorKind::kUsage,
                        "--pool: pooling by attention needs a model that was trained",
                        "name its folder with --model; `med3d run` on these scans makes one");

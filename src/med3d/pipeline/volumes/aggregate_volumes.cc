@@ -115,15 +115,15 @@ std::vector<double> weights_of(const std::vector<Scan>& scans,
                                const AggregateVolumesJob& job) {
   std::vector<double> out(rows.size(), 0.0);
   const auto same = 1.0 / static_cast<double>(rows.size());
-  if (job.pool == ScanPool::kMean) std::ranges::fill(out, same);
-  if (job.pool == ScanPool::kAttention) {
+  if (job.pool == VolumePool::kMean) std::ranges::fill(out, same);
+  if (job.pool == VolumePool::kAttention) {
     double sum = 0.0;
     for (const std::size_t row : rows) sum += scans[row].weight;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       out[i] = sum > 0.0 ? scans[rows[i]].weight / sum : same;
     }
   }
-  if (job.pool == ScanPool::kMostInformative) {
+  if (job.pool == VolumePool::kMostInformative) {
     std::size_t best = 0;
     for (std::size_t i = 1; i < rows.size(); ++i) {
       const Scan& a = scans[rows[i]];
@@ -146,7 +146,7 @@ std::vector<float> pooled(const std::vector<Scan>& scans,
   out.reserve(width);
   const auto weights = weights_of(scans, rows, job);
   for (std::size_t j = 0; j < width; ++j) {
-    if (job.pool == ScanPool::kMax) {
+    if (job.pool == VolumePool::kMax) {
       float most = scans[rows.front()].vector[j];
       for (const std::size_t row : rows) most = std::max(most, scans[row].vector[j]);
       out.push_back(most);
@@ -201,11 +201,11 @@ void add_notes(const Makers& makers, PatientVectors& out) {
 
 }  // namespace
 
-ScanPool parse_scan_pool(std::string_view name) {
-  if (name == "mean") return ScanPool::kMean;
-  if (name == "max") return ScanPool::kMax;
-  if (name == "most-informative") return ScanPool::kMostInformative;
-  if (name == "attention") return ScanPool::kAttention;
+VolumePool parse_volume_pool(std::string_view name) {
+  if (name == "mean") return VolumePool::kMean;
+  if (name == "max") return VolumePool::kMax;
+  if (name == "most-informative") return VolumePool::kMostInformative;
+  if (name == "attention") return VolumePool::kAttention;
   throw Error(ErrorKind::kUsage,
               fmt::format("pool '{}', expected mean, max, most-informative or attention", name));
 }
@@ -243,7 +243,7 @@ std::vector<ScanFile> scan_files(const VolumeFolder& folder) {
 PatientVectors aggregate_volumes(const std::vector<ScanFile>& files,
                                  const AggregateVolumesJob& job,
                                  Progress& progress) {
-  if (job.pool == ScanPool::kAttention && job.model.empty()) {
+  if (job.pool == VolumePool::kAttention && job.model.empty()) {
     throw Error(ErrorKind::kUsage, "pooling by attention needs a model that was trained");
   }
   PatientVectors out;
@@ -271,7 +271,7 @@ PatientVectors aggregate_volumes(const std::vector<ScanFile>& files,
       continue;
     }
     read_record(scan, makers);
-    if (job.pool == ScanPool::kMostInformative && job.model.empty() && !(scan.voxels > 0.0)) {
+    if (job.pool == VolumePool::kMostInformative && job.model.empty() && !(scan.voxels > 0.0)) {
       out.left_out.push_back({file, "no record of its size beside it"});
       continue;
     }
@@ -297,7 +297,7 @@ PatientVectors aggregate_volumes(const std::vector<ScanFile>& files,
   }
   std::vector<std::optional<double>> weight(scans.size());
   for (const auto& [bag, rows] : bags) {
-    if (job.pool == ScanPool::kMax) break;
+    if (job.pool == VolumePool::kMax) break;
     const auto weights = weights_of(scans, rows, job);
     for (std::size_t i = 0; i < rows.size(); ++i) weight[rows[i]] = weights[i];
   }

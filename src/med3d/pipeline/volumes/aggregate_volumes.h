@@ -14,14 +14,15 @@
 namespace med3d::pipeline {
 
 // How the scans of a patient become one vector.
-enum class ScanPool {
+enum class VolumePool {
   kMean,             // of its scans
   kMax,              // the largest of each feature
   kMostInformative,  // that of one scan, see below
   kAttention,        // mean weighted by a trained model's attention over the patient's scans
 };
 
-ScanPool parse_scan_pool(std::string_view name);  // "mean", "max", "most-informative", "attention"
+VolumePool parse_volume_pool(
+    std::string_view name);  // "mean", "max", "most-informative", "attention"
 
 // One feature file of a scan.
 struct ScanFile {
@@ -36,7 +37,7 @@ struct ScanFile {
 std::vector<ScanFile> scan_files(const VolumeFolder& folder);
 
 struct AggregateVolumesJob {
-  ScanPool pool = ScanPool::kMean;
+  VolumePool pool = VolumePool::kMean;
   // A run's model folder (model.json): its model of bags of scans, ct_mri or else ct and mri.
   // Needed by kAttention. With it the most informative scan is the one with the largest weight in
   // the patient's bag, of equals the one with the highest probability; without it the one with the

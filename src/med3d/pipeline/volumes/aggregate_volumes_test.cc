@@ -36,7 +36,7 @@ class AggregateVolumesTest : public ::testing::Test {
                 {"recipe", {{"options", "one"}}},
                 {"encoder", {{"name", "mean"}, {"trained", true}}}});
   }
-  PatientVectors pooled(ScanPool pool, const fs::path& model = {}) {
+  PatientVectors pooled(VolumePool pool, const fs::path& model = {}) {
     return aggregate_volumes(scan_files(folder_), {pool, model}, silent_progress());
   }
   static std::vector<float> row(const FeatureTable& table, std::size_t i) {
@@ -53,7 +53,7 @@ TEST_F(AggregateVolumesTest, PoolsTheScansOfAPatientApartAndTogether) {
   scan("ct", "B", "2", {3, -2});
   scan("mri", "B", "3", {5, 6});
   scan("ct", "A", "9", {7, 7});
-  const auto mean = pooled(ScanPool::kMean);
+  const auto mean = pooled(VolumePool::kMean);
   EXPECT_EQ(mean.ct.case_ids, (std::vector<std::string>{"A", "B"}));
   EXPECT_EQ(row(mean.ct, 1), (std::vector<float>{2, 0}));
   EXPECT_EQ(mean.mri.case_ids, (std::vector<std::string>{"B"}));
@@ -62,7 +62,7 @@ TEST_F(AggregateVolumesTest, PoolsTheScansOfAPatientApartAndTogether) {
   ASSERT_EQ(mean.weights.size(), 4U);
   EXPECT_EQ(mean.weights[0].weight, 1.0);
   EXPECT_NEAR(*mean.weights[1].weight, 1.0 / 3.0, 1e-15);
-  const auto max = pooled(ScanPool::kMax);
+  const auto max = pooled(VolumePool::kMax);
   EXPECT_EQ(row(max.ct_mri, 1), (std::vector<float>{5, 6}));
   EXPECT_EQ(row(max.ct, 1), (std::vector<float>{3, 2}));
   EXPECT_FALSE(max.weights[0].weight.has_value());
@@ -73,7 +73,7 @@ TEST_F(AggregateVolumesTest, TakesTheScanOfTheMostVoxelsWhereNoModelIsAsked) {
   scan("ct", "A", "2", {2, 2}, 40);
   scan("ct", "A", "3", {3, 3}, 40);
   scan("ct", "B", "1", {4, 4});
-  const auto found = pooled(ScanPool::kMostInformative);
+  const auto found = pooled(VolumePool::kMostInformative);
   EXPECT_EQ(found.ct.case_ids, (std::vector<std::string>{"A"}));
   EXPECT_EQ(row(found.ct, 0), (std::vector<float>{2, 2}));  // the first of equals
   ASSERT_EQ(found.left_out.size(), 1U);
@@ -85,7 +85,7 @@ TEST_F(AggregateVolumesTest, LeavesOutWhatCannotBeReadAndTellsIt) {
   scan("ct", "A", "2", {1, 1, 1});
   scan("ct", "A", "3", {1, std::numeric_limits<float>::quiet_NaN()});
   temp_.write("out/ct/A/4.npy", "nothing");
-  const auto found = pooled(ScanPool::kMean);
+  const auto found = pooled(VolumePool::kMean);
   EXPECT_EQ(found.left_out.size(), 3U);
   EXPECT_EQ(found.left_out[0].reason, "3 features, the scans before it have 2");
   EXPECT_EQ(row(found.ct, 0), (std::vector<float>{1, 1}));
@@ -94,7 +94,7 @@ TEST_F(AggregateVolumesTest, LeavesOutWhatCannotBeReadAndTellsIt) {
 TEST_F(AggregateVolumesTest, WritesNoTableOfBothWhereWidthsDiffer) {
   scan("ct", "A", "1", {1, 1}, 3);
   scan("mri", "A", "2", {1, 1, 1}, 3);
-  const auto found = pooled(ScanPool::kMean);
+  const auto found = pooled(VolumePool::kMean);
   EXPECT_TRUE(found.ct_mri.case_ids.empty());
   ASSERT_EQ(found.notes.size(), 1U);
   EXPECT_EQ(found.notes[0], "CT has 2 features and MRI 3: no table of both");
@@ -106,7 +106,7 @@ TEST_F(AggregateVolumesTest, WritesNoTableOfBothWhereWidthsDiffer) {
 
 TEST_F(AggregateVolumesTest, AsksForAModelAndForAFolderOfScans) {
   scan("ct", "A", "1", {1, 1});
-  EXPECT_THROW(pooled(ScanPool::kAttention), Error);
+  EXPECT_THROW(pooled(VolumePool::kAttention), Error);
   try {
     scan_files({temp_.path() / "elsewhere"});
     ADD_FAILURE();
@@ -179,7 +179,7 @@ TEST_F(TrainedBagsTest, ThePapersBagModelLearnsFromItAndPoolsByIt) {
   models["ct_mri"] = spec->fit({cohort, run, partition.training(), 5, none});
   write_bundle(temp_.path() / "model", cohort, run, {*spec}, models, {{"ct_mri", 0.5}});
 
-  const auto found = pooled(ScanPool::kAttention, temp_.path() / "model");
+  const auto found = pooled(VolumePool::kAttention, temp_.path() / "model");
   // TCGA-AA-0002 has three scans, the third of them with the signal.
   std::vector<double> weights;
   for (const auto& one : found.weights) {
@@ -200,7 +200,7 @@ TEST_F(TrainedBagsTest, ThePapersBagModelLearnsFromItAndPoolsByIt) {
   for (std::size_t j = 0; j < 8; ++j) {
     EXPECT_NEAR(found.ct_mri.values(at, j), expected[j], 1e-5);
   }
-  const auto best = pooled(ScanPool::kMostInformative, temp_.path() / "model");
+  const auto best = pooled(VolumePool::kMostInformative, temp_.path() / "model");
   std::size_t right = 0;
   std::size_t several = 0;
   for (const auto& one : best.weights) {
@@ -215,7 +215,7 @@ TEST_F(TrainedBagsTest, ThePapersBagModelLearnsFromItAndPoolsByIt) {
 
 // ct_mri_features.csv of this module is a modality of a cohort.
 TEST_F(TrainedBagsTest, ItsTablesAreReadByACohort) {
-  write_patient_vectors(folder_, pooled(ScanPool::kMean));
+  write_patient_vectors(folder_, pooled(VolumePool::kMean));
   settings_.ct.features = {folder_.root / "ct_mri_features.csv"};
   settings_.ct.case_from = "name";
   settings_.mri.enabled = false;
