@@ -37,10 +37,16 @@ extern const Command slide_splits_command;
 extern const Command slide_synth_command;
 extern const Command slide_tile_command;
 extern const Command slide_train_command;
+extern const Command volume_aggregate_command;
+extern const Command volume_convert_command;
 extern const Command volume_explain_command;
+extern const Command volume_extract_command;
+extern const Command volume_features_command;
 extern const Command volume_filter_command;
 extern const Command volume_finetune_command;
 extern const Command volume_index_command;
+extern const Command volume_info_command;
+extern const Command volume_preview_command;
 extern const Command volume_radiomics_command;
 extern const Command weights_convert_command;
 extern const Command weights_fetch_command;
@@ -66,8 +72,14 @@ constexpr std::array kCommands = {
     &slide_evaluate_command,
     &slide_heatmap_command,
     &slide_synth_command,
+    &volume_features_command,
     &volume_index_command,
     &volume_filter_command,
+    &volume_info_command,
+    &volume_convert_command,
+    &volume_preview_command,
+    &volume_extract_command,
+    &volume_aggregate_command,
     &volume_radiomics_command,
     &volume_finetune_command,
     &volume_explain_command,
