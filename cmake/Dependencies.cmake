@@ -13,6 +13,7 @@ find_package(CLI11 2.1 REQUIRED)                     # cli
 # HDF5 (io): the C library only, in its serial build.
 set(HDF5_PREFER_PARALLEL OFF)
 find_package(HDF5 REQUIRED COMPONENTS C)
+list(GET HDF5_C_LIBRARIES 0 MED3D_HDF5_LIBRARY)      # the others are what it is linked to
 
 # Image codecs (io); TurboJPEG and OpenJPEG: one header and one library each, as Debian ships them.
 find_package(PNG REQUIRED)
@@ -21,6 +22,9 @@ find_library(TURBOJPEG_LIBRARY turbojpeg REQUIRED)
 find_path(OPENJPEG_INCLUDE_DIR openjpeg.h PATH_SUFFIXES openjpeg-2.5 REQUIRED)
 find_library(OPENJPEG_LIBRARY openjp2 REQUIRED)
 find_package(CURL REQUIRED)                          # io (weights by HTTPS)
+list(GET CURL_LIBRARIES 0 MED3D_CURL_LIBRARY)
+
+find_package(SQLite3 REQUIRED)                       # io (indexes and the store of runs)
 
 # oneDNN (kernels); its own CMake package asks for OpenCL's headers, which we do not need.
 find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp REQUIRED)
@@ -36,6 +40,10 @@ find_library(OPENSLIDE_LIBRARY openslide REQUIRED)
 find_path(OPENCV_INCLUDE_DIR opencv2/imgproc.hpp PATH_SUFFIXES opencv4 REQUIRED)
 find_library(OPENCV_CORE_LIBRARY opencv_core REQUIRED)
 find_library(OPENCV_IMGPROC_LIBRARY opencv_imgproc REQUIRED)
+
+# RE2 (radiology): regular expressions whose time is linear in the text, whoever wrote them.
+find_path(RE2_INCLUDE_DIR re2/re2.h REQUIRED)
+find_library(RE2_LIBRARY re2 REQUIRED)
 
 # XGBoost (tabular): Debian ships no CMake package, the C API is one header and one library.
 find_path(XGBOOST_INCLUDE_DIR xgboost/c_api.h REQUIRED)
