@@ -23,7 +23,7 @@ A row has, for each, the share of intervals that hold the truth, the share below
 how often there was no interval (a variance of 0). An honest one is right 95 times in 100; the standard error of a
 share of 20,000 is 0.15 %. A cohort for which a method has no interval is left out of that method's shares.
 
-delong and newcombe are stats::auroc_delong and stats::auroc of the library; a test compares them.
+delong and logit are AurocDelong::wald and AurocDelong::auroc of the library (stats/delong.h).
 """
 
 import sys

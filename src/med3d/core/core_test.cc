@@ -11,6 +11,7 @@
 #include "med3d/core/case_id.h"
 #include "med3d/core/error.h"
 #include "med3d/core/file.h"
+#include "med3d/core/file_bytes.h"
 #include "med3d/core/hash.h"
 #include "med3d/core/json.h"
 #include "med3d/core/limits.h"
@@ -71,6 +72,36 @@ TEST(Sha256, DoesNotDependOnThePiecesTheBytesComeIn) {
 
 // numpy.random.RandomState(42).random_sample(3), .RandomState(0).randint(0, 10, 5) and
 // .RandomState(1).standard_normal(3), .RandomState(42).permutation(5).
+TEST(FileBytes, HoldTheSameBytesBeforeAndAfterTheyAreForgotten) {
+  const auto folder = fs::temp_directory_path() / ("med3d-file-bytes-" + std::to_string(::getpid()));
+  fs::create_directories(folder);
+  std::string bytes(3 * 4096 + 17, '\0');
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 31 >> 3U);
+  write_file_atomic(folder / "a", bytes);
+  const FileBytes file = FileBytes::map(folder / "a", 1 << 20);
+  EXPECT_EQ(sha256_hex(file), sha256_hex(bytes));  // forgets all of it
+  EXPECT_EQ(file.view(), bytes);
+  // Parts that begin and end inside a page, and the end of the file.
+  for (const auto& [at, size] : {std::pair{1, 1}, {4095, 4098}, {8000, 1}, {5000, 7305}}) {
+    file.forget(file.view().substr(static_cast<std::size_t>(at), static_cast<std::size_t>(size)));
+    EXPECT_EQ(file.view(), bytes);
+  }
+  EXPECT_NO_THROW(file.require_unchanged());
+  write_file_atomic(folder / "a", "other");
+  EXPECT_EQ(file.view(), bytes);  // a file that is replaced stays as long as it is mapped
+  EXPECT_THROW(file.require_unchanged(), Error);
+  fs::remove(folder / "a");
+  EXPECT_THROW(file.require_unchanged(), Error);
+  EXPECT_THROW(FileBytes::map(folder / "a", 1 << 20), Error);
+  EXPECT_THROW(FileBytes::map(folder, 1 << 20), Error);
+  write_file_atomic(folder / "a", bytes);
+  EXPECT_THROW(FileBytes::map(folder / "a", bytes.size() - 1), Error);
+  write_file_atomic(folder / "a", "");
+  EXPECT_TRUE(FileBytes::map(folder / "a", 0).view().empty());
+  EXPECT_EQ(sha256_hex(FileBytes::hold("abc")), sha256_hex("abc"));
+  fs::remove_all(folder);
+}
+
 TEST(NumpyRandom, DrawsWhatNumpyDraws) {
   NumpyRandom uniform(42);
   EXPECT_DOUBLE_EQ(uniform.uniform(), 0.3745401188473625);

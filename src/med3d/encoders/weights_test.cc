@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <filesystem>
 #include <limits>
 #include <string>
 #include <vector>
@@ -45,6 +47,43 @@ TEST(ReadWeights, ReadsBothKindsWhateverTheirName) {
     EXPECT_EQ(weights.sha256, sha256_hex(bytes));
     EXPECT_EQ(weights.source, (folder / name).string());
   }
+}
+
+TEST(OpenWeights, ReadsATensorWhenItIsTaken) {
+  const encoder_test::TemporaryFolder folder;
+  const std::vector<NamedArray> arrays = {named("a", 2, 3, 0.5F), named("b", 1, 4, 7.0F)};
+  const std::string torch = torch_bytes(arrays);
+  for (const std::string& bytes : {safetensors_bytes(arrays), torch}) {
+    encoder_test::write(folder / "w", bytes);
+    const StoredWeights weights = open_weights(folder / "w");
+    EXPECT_EQ(weights.sha256, sha256_hex(bytes));
+    EXPECT_EQ(weights.bytes, bytes.size());
+    EXPECT_EQ(weights.tensors.at("a").shape, (std::vector<std::uint64_t>{2, 3}));
+    for (int again = 0; again < 2; ++again) {
+      EXPECT_EQ(as_f32(weights.tensors.at("b").array()), std::vector<float>(4, 7.0F));
+    }
+  }
+  // One bit of the data of "b" turned: the file opens, "a" can be taken, "b" cannot.
+  std::string damaged = torch;
+  const float seven = 7.0F;
+  const auto at = damaged.find(std::string(reinterpret_cast<const char*>(&seven), sizeof(seven)));
+  ASSERT_NE(at, std::string::npos);
+  damaged[at] = static_cast<char>(damaged[at] ^ 1);
+  encoder_test::write(folder / "w", damaged);
+  const StoredWeights weights = open_weights(folder / "w");
+  EXPECT_EQ(as_f32(weights.tensors.at("a").array()), std::vector<float>(6, 0.5F));
+  expect_error(ErrorKind::kFormat, "checksum", [&] { weights.tensors.at("b").array(); });
+  expect_error(ErrorKind::kFormat, "checksum", [&] { read_weights(folder / "w"); });
+}
+
+TEST(OpenWeights, RefusesAFileThatChangedWhileItWasTaken) {
+  const encoder_test::TemporaryFolder folder;
+  encoder_test::write(folder / "w", torch_bytes(std::vector<NamedArray>{named("a", 1, 1)}));
+  WeightsTaker take(open_weights(folder / "w"), "e");
+  EXPECT_EQ(take.tensor("a", {1, 1}).size(), 1U);
+  std::filesystem::last_write_time(
+      folder / "w", std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+  expect_error(ErrorKind::kData, "was changed or moved", [&] { take.finish(); });
 }
 
 TEST(ReadWeights, RefusesWhatIsNoWeightsFile) {

@@ -11,6 +11,7 @@
 #include "med3d/io/formats/hdf5.h"
 #include "med3d/io/formats/npy.h"
 #include "med3d/io/formats/safetensors.h"
+#include "med3d/io/formats/torch_file.h"
 #include "med3d/io/test_support.inc"
 
 namespace med3d {
@@ -39,6 +40,52 @@ TEST(Features, EveryFormatGivesTheSameMatrix) {
     fs::copy_file(folder / name, folder / "bare", fs::copy_options::overwrite_existing);
     EXPECT_EQ(read_features(folder / "bare"), matrix) << name;
   }
+}
+
+TEST(StoredFeatures, LieInTheFileOrAreNotThere) {
+  const TemporaryFolder folder;
+  const auto matrix = small_matrix();
+  const std::vector<NamedArray> arrays = {{"features", from_matrix(matrix)}};
+  write_file_atomic(folder / "a.safetensors", safetensors_bytes(arrays));
+  write_file_atomic(folder / "a.pt", torch_tensor_bytes(from_matrix(matrix)));
+  write_file_atomic(folder / "dict.pt", torch_bytes(arrays));
+  for (const char* name : {"a.safetensors", "a.pt", "dict.pt"}) {
+    const auto found = stored_features(folder / name);
+    ASSERT_TRUE(found.has_value()) << name;
+    ASSERT_EQ(found->rows, 2U);
+    ASSERT_EQ(found->cols, 3U);
+    EXPECT_TRUE(std::equal(matrix.data(), matrix.data() + 6, found->data())) << name;
+  }
+  Array half = from_matrix(matrix);
+  half.dtype = DType::kF16;
+  half.bytes.resize(12);
+  write_file_atomic(folder / "half.pt", torch_tensor_bytes(half));
+  write_file_atomic(folder / "a.npy", npy_bytes(matrix));
+  for (const char* name : {"half.pt", "a.npy"}) {
+    EXPECT_FALSE(stored_features(folder / name).has_value()) << name;
+  }
+}
+
+TEST(StoredFeatures, RefuseWhatReadFeaturesRefuses) {
+  const TemporaryFolder folder;
+  auto matrix = small_matrix();
+  std::string damaged = torch_tensor_bytes(from_matrix(matrix));
+  const auto at = damaged.find(
+      std::string_view(reinterpret_cast<const char*>(matrix.data()), 6 * sizeof(float)));
+  ASSERT_NE(at, std::string::npos);
+  damaged[at] = static_cast<char>(damaged[at] ^ 1);
+  write_file_atomic(folder / "bit.pt", damaged);
+  expect_error(ErrorKind::kFormat, "checksum", [&] { stored_features(folder / "bit.pt"); });
+  matrix(1, 0) = std::numeric_limits<float>::infinity();
+  write_file_atomic(folder / "inf.pt", torch_tensor_bytes(from_matrix(matrix)));
+  expect_error(ErrorKind::kData, "row 1, column 0 (counted from 0) is inf", [&] {
+    stored_features(folder / "inf.pt");
+  });
+  const std::vector<NamedArray> two = {{"x", from_matrix(matrix)}, {"y", from_matrix(matrix)}};
+  write_file_atomic(folder / "two.safetensors", safetensors_bytes(two));
+  expect_error(ErrorKind::kFormat, "2 arrays (x, y), expected one or one named 'features'", [&] {
+    stored_features(folder / "two.safetensors");
+  });
 }
 
 TEST(Features, TheListNamesEachFormatAndExtensionOnce) {

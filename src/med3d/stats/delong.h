@@ -16,8 +16,8 @@
 //
 // wald is too short in small cohorts and on the wrong side: of 10 + 10 patients whose scores mean
 // nothing, 7 in 100 get one without 0.5, 10 + 10 at 0.9 hold the truth 86 times in 100. logit holds
-// it 95 to 97 times there, and 97 to 99 times with 5 + 5; where positives scatter twice as much and
-// are few (10 + 30) 91 to 95 (docs/validation.md has the table of all methods tried).
+// it 97 to 98 times there, and 97 to 99 times with 5 + 5; where positives scatter twice as much and
+// are few (10 + 30) 91 to 96 (docs/validation.md has the table of all methods tried).
 //
 // Conventions: a variance of 0 (all positives above all negatives, or all scores equal) does not
 // mean certainty: then there is a value but no interval, where pROC prints [1, 1]. Higher scores
