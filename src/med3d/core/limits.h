@@ -18,7 +18,7 @@ struct Limits {
   std::uint64_t json_header_bytes = 100ULL << 20;  // the header of a safetensors file
   std::uint64_t json_depth = 64;               // nesting of a JSON document
   std::uint64_t zip_entries = 10'000;          // members of a zip container
-  std::uint64_t zip_ratio = 200;               // inflated bytes for each stored byte
+  std::uint64_t zip_ratio = 256;               // inflated bytes for each stored byte
   std::uint64_t pickle_opcodes = 1'000'000;    // instructions of a pickle stream
   std::uint64_t pickle_memo = 1'000'000;       // remembered objects of a pickle stream
   std::uint64_t tensor_dimensions = 16;        // axes of one array

@@ -217,7 +217,8 @@ struct Outcome {
   std::vector<int> label;  // 1, 0, -1 = none
   std::vector<double> time_months;
   std::vector<int> event;
-  std::vector<std::string> reason;  // why there is no label
+  std::vector<std::string> reason;      // why there is no label
+  std::vector<std::uint8_t> competing;  // empty: no such event is named
 };
 
 void resolve_time(const EndpointSettings& settings,
@@ -295,6 +296,51 @@ void resolve_time(const EndpointSettings& settings,
   }
 }
 
+// Which patients without the event were kept from it by another one.
+void resolve_competing(const EndpointSettings& settings,
+                       const Patients& patients,
+                       Cohort& cohort,
+                       Outcome& out) {
+  const Column& column =
+      need_column(patients, settings.competing_column, "[endpoint] competing_column");
+  const StringList values = distinct_values(cohort, column, 9);
+  const bool found = std::any_of(values.begin(), values.end(), [&](const std::string& v) {
+    return same_value(v, settings.competing_value);
+  });
+  if (!found) {
+    data_error("[endpoint] competing_value '" + settings.competing_value +
+               "' does not occur in column '" + column.name + "'; its values are " +
+               shown_values(values));
+  }
+  out.competing.assign(patients.ids.size(), 0);
+  std::size_t unknown = 0;
+  for (std::size_t p = 0; p < patients.ids.size(); ++p) {
+    if (out.event[p] != 0) continue;
+    if (cohort.is_missing(column.cells[p])) ++unknown;
+    if (same_value(column.cells[p], settings.competing_value)) out.competing[p] = 1;
+  }
+  if (unknown > 0) {
+    cohort.findings.push_back({"warning",
+                               "competing_unknown",
+                               count_of(unknown, "censored patient has", "censored patients have") +
+                                   " no value in '" + column.name +
+                                   "': taken as plainly censored"});
+  }
+}
+
+// Time to event as the outcome: everyone who was followed is kept.
+void keep_followed(const EndpointSettings& settings, Outcome& out, Endpoint& endpoint) {
+  for (std::size_t p = 0; p < out.label.size(); ++p) {
+    out.label[p] = out.event[p];
+    out.reason[p] = out.event[p] < 0 ? "no follow-up time or event" : "";
+  }
+  endpoint.positive_class = settings.event_value;
+  endpoint.negative_class = "censored";
+  endpoint.positive_label = "event seen";
+  endpoint.negative_label = "censored";
+  endpoint.is_vital_status = is_vital_column(settings.event_column);
+}
+
 // Binary label from time and event at the horizon. A patient censored exactly at the horizon was
 // seen free of the event there.
 void label_at_horizon(double horizon, Outcome& out) {
@@ -355,6 +401,7 @@ Outcome resolve_endpoint(const EndpointSettings& settings,
   endpoint.column = settings.column;
   endpoint.time_column = settings.time_column;
   endpoint.event_column = settings.event_column;
+  endpoint.competing_column = settings.competing_column;
   endpoint.horizon_months = settings.horizon_months;
   endpoint.is_recurrence = is_recurrence_endpoint(settings.name);
   endpoint.is_vital_status =
@@ -364,8 +411,10 @@ Outcome resolve_endpoint(const EndpointSettings& settings,
   Outcome out{std::vector<int>(n, -1),
               std::vector<double>(n, std::numeric_limits<double>::quiet_NaN()),
               std::vector<int>(n, -1),
-              std::vector<std::string>(n)};
+              std::vector<std::string>(n),
+              {}};
   if (!settings.time_column.empty()) resolve_time(settings, patients, cohort, out);
+  if (!settings.competing_column.empty()) resolve_competing(settings, patients, cohort, out);
   if (!settings.column.empty()) {
     label_from_column(settings, patients, cohort, out);
   } else {
@@ -444,8 +493,8 @@ void choose_covariates(const CohortSettings& settings, Patients& patients, Cohor
       cohort.dropped_columns.emplace_back(name, reason);
     };
     const bool named = contains(clinical.columns, name);
-    const bool is_endpoint =
-        name == endpoint.column || name == endpoint.time_column || name == endpoint.event_column;
+    const bool is_endpoint = name == endpoint.column || name == endpoint.time_column ||
+                             name == endpoint.event_column || name == endpoint.competing_column;
     if (is_endpoint || name == settings.split.column) {
       if (named) {
         throw Error(ErrorKind::kUsage,
@@ -906,6 +955,7 @@ std::string content_hash(const Cohort& cohort) {
     hash_text(hash, std::to_string(cohort.label[p]));
     hash_text(hash, format_double(cohort.time_months[p]));
     hash_text(hash, std::to_string(cohort.event[p]));
+    if (!cohort.competing.empty()) hash_text(hash, std::to_string(cohort.competing[p]));
     hash_text(hash, cohort.split[p]);
   }
   for (const auto& column : cohort.columns) {
@@ -984,8 +1034,15 @@ const Modality* Cohort::find_modality(const std::string& wanted) const {
   return nullptr;
 }
 
-Cohort load_cohort(const CohortSettings& settings, Progress& progress, int threads) {
+namespace {
+
+Cohort load(const CohortSettings& settings, Progress& progress, int threads, bool follow_up) {
   settings.validate();
+  if (follow_up && settings.endpoint.time_column.empty()) {
+    throw Error(ErrorKind::kUsage,
+                "[endpoint] names no time_column and event_column: without them there is no time "
+                "to event to analyse");
+  }
   Cohort cohort;
   cohort.name = settings.cohort.name;
   cohort.description = settings.cohort.description;
@@ -1001,7 +1058,8 @@ Cohort load_cohort(const CohortSettings& settings, Progress& progress, int threa
   }
   cohort.flow.push_back(std::move(people));
 
-  const Outcome outcome = resolve_endpoint(settings.endpoint, patients, cohort);
+  Outcome outcome = resolve_endpoint(settings.endpoint, patients, cohort);
+  if (follow_up) keep_followed(settings.endpoint, outcome, cohort.endpoint);
   const auto labelled = static_cast<std::size_t>(
       std::count_if(outcome.label.begin(), outcome.label.end(), [](int l) { return l >= 0; }));
   cohort.flow.push_back(count_reasons("patients with the endpoint", outcome.reason, labelled));
@@ -1041,6 +1099,7 @@ Cohort load_cohort(const CohortSettings& settings, Progress& progress, int threa
     cohort.label.push_back(static_cast<std::uint8_t>(outcome.label[p]));
     cohort.time_months.push_back(outcome.time_months[p]);
     cohort.event.push_back(outcome.event[p]);
+    if (!outcome.competing.empty()) cohort.competing.push_back(outcome.competing[p]);
   }
   const auto positives = std::count(cohort.label.begin(), cohort.label.end(), 1);
   if (positives == 0 || static_cast<std::size_t>(positives) == cohort.label.size()) {
@@ -1060,6 +1119,16 @@ Cohort load_cohort(const CohortSettings& settings, Progress& progress, int threa
             });
   cohort.sha256 = content_hash(cohort);
   return cohort;
+}
+
+}  // namespace
+
+Cohort load_cohort(const CohortSettings& settings, Progress& progress, int threads) {
+  return load(settings, progress, threads, false);
+}
+
+Cohort load_follow_up_cohort(const CohortSettings& settings, Progress& progress, int threads) {
+  return load(settings, progress, threads, true);
 }
 
 Cohort load_new_patients(const CohortSettings& settings, Progress& progress, int threads) {

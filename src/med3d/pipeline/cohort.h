@@ -71,7 +71,7 @@ struct Endpoint {
   std::string negative_class;  // the other value found, or "event-free at N months"
   std::string positive_label;
   std::string negative_label;
-  std::string time_column, event_column;
+  std::string time_column, event_column, competing_column;
   double horizon_months = 0.0;  // 0 = none
   bool is_recurrence = false;
   bool is_vital_status = false;
@@ -98,6 +98,8 @@ struct Cohort {
   std::vector<std::uint8_t> label;          // 1 = positive class
   std::vector<double> time_months;          // NaN = unknown
   std::vector<int> event;                   // 1 seen, 0 censored, -1 unknown
+  std::vector<std::uint8_t> competing;      // 1 = not seen because another event came first; empty
+                                            // where the endpoint names no such event
   std::vector<std::string> split;           // "train", "test" or ""
   std::vector<std::string> source;          // source_of: "TCGA", "CPTAC", "other"
   std::vector<std::string> site;            // TCGA tissue source site, or ""
@@ -129,6 +131,12 @@ bool is_missing_cell(const std::string& cell);
 // without an id, an endpoint with one class, an unknown positive class, a covariate of numbers with
 // a text among them, a modality without a usable item; kUsage as CohortSettings::validate.
 Cohort load_cohort(const CohortSettings& settings, Progress& progress, int threads);
+
+// The same patients for analysis of time to event: all who have a time and an event or censoring,
+// whether or not the outcome at the horizon is known. label is the event indicator, so that folds
+// are balanced by it; endpoint keeps its name. Errors as load_cohort, and Error(kUsage) where the
+// endpoint has no time_column.
+Cohort load_follow_up_cohort(const CohortSettings& settings, Progress& progress, int threads);
 
 // Patients to predict for: no endpoint, no split, labels all 0 and not to be read. The patients are
 // those of the clinical table, where one is named, and those that only the items' names tell.

@@ -179,6 +179,12 @@ void EndpointSettings::describe(SettingsSchema& schema) {
                time_unit,
                "Unit of `time_column`; needed with it, never guessed.",
                one_of({"", "days", "months", "years"}));
+  schema.field("competing_column",
+               competing_column,
+               "Column of an event that can come first and rules the endpoint out, such as death "
+               "before recurrence; counts where the endpoint's own event was not seen.");
+  schema.field(
+      "competing_value", competing_value, "Value of `competing_column` that is the event.");
 }
 
 void EndpointSettings::validate() const {
@@ -189,6 +195,14 @@ void EndpointSettings::validate() const {
   if (time_column.empty() != event_column.empty()) {
     usage("[endpoint] time_column and event_column belong together; " +
           std::string(time_column.empty() ? "time_column" : "event_column") + " is missing");
+  }
+  if (!competing_column.empty() && event_column.empty()) {
+    usage("[endpoint] competing_column '" + competing_column +
+          "' needs time_column and event_column: it says what ended the follow-up");
+  }
+  if (!competing_column.empty() && competing_column == event_column) {
+    usage("[endpoint] competing_column and event_column are both '" + event_column +
+          "': an event does not compete with itself");
   }
   if (!time_column.empty() && time_unit.empty()) {
     usage("[endpoint] time_unit is missing: days, months or years of '" + time_column + "'");

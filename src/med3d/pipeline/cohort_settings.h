@@ -38,6 +38,9 @@ struct EndpointSettings {
   std::string event_value = "1";
   bool reversed_censoring = false;
   std::string time_unit;  // no default: days read as months is a quiet fault
+  // Of a patient without the event: did another event (death) come first and end the follow-up.
+  std::string competing_column;
+  std::string competing_value = "1";
 
   void describe(SettingsSchema& schema);
   // Throws Error(kUsage) for a combination that makes no sense, above all for an endpoint that

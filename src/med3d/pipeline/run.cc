@@ -21,6 +21,7 @@
 #include "med3d/pipeline/folder_lock.h"
 #include "med3d/pipeline/paper_leak.h"
 #include "med3d/pipeline/report_sections.h"
+#include "med3d/pipeline/survival_run.h"
 #include "med3d/pipeline/tripod.h"
 #include "med3d/pipeline/version.h"
 #include "med3d/tabular/split.h"
@@ -135,7 +136,11 @@ std::string splits_csv(const Cohort& cohort, const std::vector<Piece>& pieces, i
 // Takes away what another run left, so that a run that is stopped early cannot be mistaken for it.
 // run.json goes last: until then the folder is known for the other run's.
 void remove_results(const fs::path& out) {
-  for (const char* name : {"report.html", "report.json", "metrics.json", "predictions.csv"}) {
+  for (const char* name : {"report.html",
+                           "report.json",
+                           "metrics.json",
+                           "predictions.csv",
+                           "survival_predictions.csv"}) {
     fs::remove(out / name);
   }
   fs::remove_all(out / "figures");
@@ -148,15 +153,24 @@ void remove_results(const fs::path& out) {
 
 RunSummary run(const RunSettings& settings, const RunOptions& options, Progress& progress) {
   settings.validate();
-  return run_cohort(
-      load_cohort(settings.cohort, progress, options.threads), settings, options, progress);
+  const Cohort cohort = load_cohort(settings.cohort, progress, options.threads);
+  std::optional<Cohort> followed;
+  if (settings.survival.enabled) {
+    followed = load_follow_up_cohort(settings.cohort, progress, options.threads);
+  }
+  return run_cohort(cohort, settings, options, progress, followed ? &*followed : nullptr);
 }
 
 RunSummary run_cohort(const Cohort& cohort,
                       const RunSettings& settings,
                       const RunOptions& options,
-                      Progress& progress) {
+                      Progress& progress,
+                      const Cohort* followed) {
   check_table(cohort, settings);
+  const bool survival = settings.survival.enabled;
+  if (survival && followed == nullptr) {
+    throw Error(ErrorKind::kUsage, "[survival] enabled: the run was given no follow-up cohort");
+  }
   if (settings.validation.protocol == "paper-leak" && cohort.columns.empty()) {
     throw Error(ErrorKind::kUsage,
                 "[validation] protocol = \"paper-leak\" needs a clinical table to oversample");
@@ -169,7 +183,8 @@ RunSummary run_cohort(const Cohort& cohort,
   const std::string resolved = settings_text(settings);
 
   RunSummary summary;
-  summary.key = sha256_hex(fmt::format("med3d {}\n{}\n{}", version(), cohort.sha256, resolved));
+  summary.key = sha256_hex(fmt::format(
+      "med3d {}\n{}\n{}{}", version(), cohort.sha256, resolved, survival ? followed->sha256 : ""));
   summary.pieces = pieces.size();
   for (const auto& outcome : cohort.outcomes) {
     if (outcome.status == "failed") ++summary.failed_items;
@@ -182,6 +197,7 @@ RunSummary run_cohort(const Cohort& cohort,
                   {"failed_items", summary.failed_items}};
   summary.plan["models"] = Json::array();
   for (const auto& spec : specs) summary.plan["models"].push_back(spec.id);
+  if (survival) summary.plan["survival"] = plan_survival_json(*followed, settings);
   if (options.dry_run) return summary;
 
   // Another run's folder is never mixed with this one.
@@ -261,6 +277,13 @@ RunSummary run_cohort(const Cohort& cohort,
     outcomes[i] = std::move(fitted.outcome);
   });
 
+  std::optional<SurvivalSummary> time_to_event;
+  if (survival) {
+    time_to_event = run_survival(*followed, settings, out, summary.key, options.threads, progress);
+    summary.pieces += time_to_event->pieces;
+    summary.taken_over += time_to_event->taken_over;
+  }
+
   progress.start("evaluating", 0);
   std::vector<FoldOutcome> cross_validation;
   std::vector<FoldOutcome> final_fit;
@@ -314,6 +337,7 @@ RunSummary run_cohort(const Cohort& cohort,
                                       Json::array({"Cohort SHA-256", cohort.sha256}),
                                       Json::array({"Seed", std::to_string(settings.run.seed)}),
                                       Json::array({"Device", settings.run.device})});
+  if (time_to_event) report["survival"] = time_to_event->report;
   report["tripod"] = tripod_json(report, cohort, settings);
 
   write_file_atomic(out / "predictions.csv", predictions_csv(context));
@@ -327,6 +351,10 @@ RunSummary run_cohort(const Cohort& cohort,
     metrics["models"].push_back(kept);
   }
   metrics["comparisons"] = report["comparisons"];
+  if (time_to_event) {
+    metrics["survival"] = time_to_event->report;
+    write_file_atomic(out / "survival_predictions.csv", time_to_event->predictions);
+  }
   write_json(out / "metrics.json", metrics);
   write_json(out / "report.json", report);
   progress.finish();

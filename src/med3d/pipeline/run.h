@@ -4,6 +4,7 @@
 //   run.json, settings.toml, splits.csv, cohort.json       what was asked, of whom
 //   folds/<repeat>-<fold>.json, folds/final.json            finished pieces of work
 //   predictions.csv, metrics.json, report.json              what came out
+//   survival_predictions.csv                                with [survival] enabled
 //   clinical_features.csv, wsi_features.csv, ct_mri_features.csv
 //   model/                                                  the bundle (bundle.h)
 //
@@ -43,10 +44,12 @@ struct RunSummary {
 // written or another process is at work in it; else as load_cohort.
 RunSummary run(const RunSettings& settings, const RunOptions& options, Progress& progress);
 
-// The same on a cohort in memory, for programs that made it themselves.
+// The same on a cohort in memory, for programs that made it themselves. `followed` is the follow-up
+// cohort of the same patients (load_follow_up_cohort), needed where [survival] is enabled.
 RunSummary run_cohort(const Cohort& cohort,
                       const RunSettings& settings,
                       const RunOptions& options,
-                      Progress& progress);
+                      Progress& progress,
+                      const Cohort* followed = nullptr);
 
 }  // namespace med3d::pipeline

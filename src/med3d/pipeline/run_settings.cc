@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "med3d/core/error.h"
 #include "med3d/core/text.h"
@@ -44,6 +45,10 @@ void RunSettings::describe(SettingsSchema& schema) {
   fusion.describe(schema);
   schema.section("classical", "The baselines that a deep model has to beat.");
   classical.describe(schema);
+  schema.section("survival",
+                 "Time to event: Cox, discrete-time, DeepSurv and boosted heads on every arm and "
+                 "on fusion, with their own validation.");
+  survival.describe(schema);
 }
 
 void RunSettings::validate() const {
@@ -86,6 +91,29 @@ void RunSettings::validate() const {
   buildable("wsi_arm", wsi_arm.hidden, wsi_arm.dropout);
   buildable("baseline_mlp", baseline_mlp.hidden, baseline_mlp.dropout);
   buildable("fusion", fusion.hidden, fusion.dropout);
+  if (survival.enabled) {
+    if (cohort.endpoint.time_column.empty()) {
+      throw Error(ErrorKind::kUsage,
+                  "[survival] enabled: [endpoint] must name time_column and event_column");
+    }
+    buildable("survival", survival.hidden, {survival.dropout});
+    if (survival.hidden.empty()) {
+      throw Error(ErrorKind::kUsage, "[survival]: hidden must name a layer");
+    }
+    const auto& horizons = survival.horizons_months;
+    if (horizons.empty() ||
+        std::adjacent_find(horizons.begin(), horizons.end(), std::greater_equal<double>()) !=
+            horizons.end()) {
+      throw Error(ErrorKind::kUsage, "[survival] horizons_months: expected one or more, rising");
+    }
+    const auto& heads = survival.heads;
+    if (std::find(heads.begin(), heads.end(), survival.arm_head) == heads.end()) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("[survival] arm_head: '{}' is not among heads ({})",
+                              survival.arm_head,
+                              join(heads, ", ")));
+    }
+  }
   if (radiology_arm.hidden.empty()) {
     throw Error(ErrorKind::kUsage, "[radiology_arm]: hidden must name a layer");
   }

@@ -345,6 +345,125 @@ struct ClassicalSection {
   }
 };
 
+// Time to event: models with survival heads beside the classifiers, on every patient who was
+// followed, whether or not the outcome at the horizon is known.
+struct SurvivalSection {
+  bool enabled = false;
+  std::vector<double> horizons_months = {12, 24, 60};
+  std::string unknown_at_horizon = "ipcw";
+  std::vector<std::string> heads = {"cox", "discrete", "deepsurv", "boosted"};
+  std::string arm_head = "cox";
+  std::vector<std::string> models;
+  std::vector<std::string> designs = {"cross-validation", "source"};
+  std::vector<double> learning_curve;
+  std::vector<std::string> subgroups = {"source"};
+  int bootstrap = 1000;
+  int components = 16;
+  std::vector<double> cox_alpha = {0.0};
+  int cox_lambdas = 20;
+  double cox_lambda_min_ratio = 0.001;
+  int cox_folds = 5;
+  int intervals = 4;
+  double nll_alpha = 0.0;
+  std::vector<int> hidden = {32};
+  double dropout = 0.3;
+  int epochs = 60;
+  double learning_rate = 3e-3;
+  double weight_decay = 1e-2;
+  double modality_dropout = 0.2;
+  int rounds = 100;
+  int max_depth = 2;
+  double boosting_rate = 0.05;
+  int min_site_patients = 10;
+
+  void describe(SettingsSchema& schema) {
+    schema.field("enabled",
+                 enabled,
+                 "fit models of time to event as well; the endpoint must name its time and event");
+    schema.field(
+        "horizons_months",
+        horizons_months,
+        "horizons of AUC, Brier score and risks, rising; [endpoint] horizon_months, or the "
+        "second of them, is the one that ranks patients",
+        in_range(0.1, 1200));
+    schema.field("unknown_at_horizon",
+                 unknown_at_horizon,
+                 "patients censored before a horizon: made up for by inverse probability of "
+                 "censoring (ipcw), or left out (exclude)",
+                 one_of({"ipcw", "exclude"}));
+    schema.field("heads",
+                 heads,
+                 "elastic-net Cox, hazards of intervals, DeepSurv, boosted Cox: one model for each "
+                 "arm and for early fusion",
+                 one_of({"cox", "discrete", "deepsurv", "boosted"}));
+    schema.field("arm_head",
+                 arm_head,
+                 "the head whose arms late fusion joins",
+                 one_of({"cox", "discrete", "deepsurv", "boosted"}));
+    schema.field("models", models, "ids of the models to fit; empty = all that the data allow");
+    schema.field("designs",
+                 designs,
+                 "validation: repeated cross-validation, train on one source and test on the "
+                 "others (source), leave one TCGA site out (site), folds that keep sites whole "
+                 "(preserved-site); inside the train rows",
+                 one_of({"cross-validation", "source", "site", "preserved-site"}));
+    schema.field("learning_curve",
+                 learning_curve,
+                 "shares of each training side to learn from; empty = no learning curve",
+                 in_range(0.05, 1.0));
+    schema.field("subgroups",
+                 subgroups,
+                 "table columns (and source) by whose values results are shown apart; more than 8 "
+                 "values are cut at the median");
+    schema.field(
+        "bootstrap", bootstrap, "patient-level resamples for intervals", in_range(0, 1000000));
+    schema.field("components",
+                 components,
+                 "principal components of each embedding, of the training rows; 0 = all features",
+                 in_range(0, 4096));
+    schema.field("cox_alpha",
+                 cox_alpha,
+                 "candidates of the elastic net: 0 = ridge, 1 = lasso; chosen with the penalty",
+                 in_range(0.0, 1.0));
+    schema.field("cox_lambdas", cox_lambdas, "penalties on the path", in_range(2, 1000));
+    schema.field("cox_lambda_min_ratio",
+                 cox_lambda_min_ratio,
+                 "smallest over largest penalty",
+                 in_range(1e-6, 0.9));
+    schema.field("cox_folds",
+                 cox_folds,
+                 "folds inside the training rows that choose the penalty",
+                 in_range(2, 100));
+    schema.field("intervals",
+                 intervals,
+                 "intervals of discrete time, quantiles of the training events",
+                 in_range(2, 100));
+    schema.field("nll_alpha",
+                 nll_alpha,
+                 "discrete time: weight taken from censored patients",
+                 in_range(0.0, 0.99));
+    schema.field("hidden", hidden, "widths of the hidden layers of the networks");
+    schema.field("dropout", dropout, "dropout after each hidden layer", in_range(0.0, 0.95));
+    schema.field("epochs", epochs, "passes over the training rows", in_range(1, 100000));
+    schema.field("learning_rate", learning_rate, "Adam's step size", in_range(1e-12, 10.0));
+    schema.field(
+        "weight_decay", weight_decay, "L2 penalty added to the gradient", in_range(0.0, 10.0));
+    schema.field(
+        "modality_dropout",
+        modality_dropout,
+        "early fusion by networks: probability that a present modality is hidden in a step",
+        in_range(0.0, 0.95));
+    schema.field("rounds", rounds, "boosted Cox: trees", in_range(1, 100000));
+    schema.field("max_depth", max_depth, "boosted Cox: depth of a tree", in_range(1, 20));
+    schema.field(
+        "boosting_rate", boosting_rate, "boosted Cox: shrinkage of a tree", in_range(1e-6, 1.0));
+    schema.field("min_site_patients",
+                 min_site_patients,
+                 "leave-one-site-out: smaller sites are held out together",
+                 in_range(1, 100000));
+  }
+};
+
 struct RunSettings {
   CohortSettings cohort;
   RunSection run;
@@ -355,6 +474,7 @@ struct RunSettings {
   BaselineSection baseline_mlp;
   FusionSection fusion;
   ClassicalSection classical;
+  SurvivalSection survival;
 
   // All sections, the cohort's first.
   void describe(SettingsSchema& schema);

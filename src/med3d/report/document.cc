@@ -447,6 +447,65 @@ Endpoint read_endpoint(const Node& node) {
   return endpoint;
 }
 
+SurvivalGroup read_survival_group(const Node& node) {
+  node.object();
+  SurvivalGroup group;
+  group.name = node.at("name").text();
+  group.n = node.at("n").count();
+  group.events = node.at("events").count();
+  const Node curve = node.at("curve");
+  group.time_months = curve.at("time_months").list(number_or_nan);
+  group.survival = curve.at("survival").list(share_or_nan);
+  if (group.time_months.size() != group.survival.size()) {
+    curve.fail(fmt::format("time_months and survival have {} and {} values, expected as many",
+                           group.time_months.size(),
+                           group.survival.size()));
+  }
+  return group;
+}
+
+SurvivalModelSet read_survival_set(const Node& node) {
+  node.object();
+  SurvivalModelSet set;
+  set.name = node.at("name").text();
+  set.n = node.at("n").count();
+  set.events = node.at("events").count();
+  set.metrics = read_metrics(node);
+  if (node.has("risk_groups")) {
+    const Node groups = node.at("risk_groups");
+    set.groups = groups.at("groups").list(read_survival_group);
+    set.log_rank_p = groups.at("log_rank").at("p").share();
+  }
+  return set;
+}
+
+SurvivalModel read_survival_model(const Node& node) {
+  node.object();
+  return {node.at("id").text(),
+          node.at("label").text(),
+          node.at("family").one_of({"arm", "head", "fusion", "baseline", "reference"}),
+          node.list_at("sets", read_survival_set)};
+}
+
+Survival read_survival(const Node& node) {
+  node.object();
+  Survival survival;
+  const Node endpoint = node.at("endpoint");
+  survival.name = endpoint.at("name").text();
+  survival.unknown_at_horizon = endpoint.at("unknown_at_horizon").text();
+  survival.main_horizon_months = endpoint.at("main_horizon_months").number();
+  const Node follow_up = node.at("follow_up");
+  survival.n = follow_up.at("n").count();
+  survival.events = follow_up.at("events").count();
+  survival.competing = follow_up.at("competing").count();
+  survival.models = node.list_at("models", read_survival_model);
+  for (const char* family : {"fusion", "arm", "baseline"}) {
+    const std::string id = node.at("best").text_at(family);
+    if (!id.empty()) survival.best.push_back(id);
+  }
+  return survival;
+}
+
 }  // namespace
 
 const ModelSet* Model::find_set(const std::string& name) const {
@@ -513,6 +572,7 @@ Document read_document(const Json& report) {
   document.selection = root.list_at("selection", read_selection);
   document.tripod = root.list_at("tripod", read_tripod_item);
   document.provenance = root.list_at("provenance", read_fact);
+  if (root.has("survival")) document.survival = read_survival(root.at("survival"));
   return document;
 }
 

@@ -169,6 +169,31 @@ struct TripodItem {
   std::string item, section, text, status, value;  // status: "filled" or "author"
 };
 
+// Time to event: report.json's "survival" as far as the page shows it.
+struct SurvivalGroup {
+  std::string name;
+  Count n, events;
+  std::vector<double> time_months, survival;  // steps of Kaplan and Meier, of one length
+};
+struct SurvivalModelSet {
+  std::string name;
+  Count n, events;
+  Metrics metrics;
+  std::vector<SurvivalGroup> groups;
+  Number log_rank_p;
+};
+struct SurvivalModel {
+  std::string id, label, family;
+  std::vector<SurvivalModelSet> sets;
+};
+struct Survival {
+  std::string name, unknown_at_horizon;
+  Number main_horizon_months;
+  Count n, events, competing;
+  std::vector<SurvivalModel> models;
+  std::vector<std::string> best;  // ids of the best arm, fusion and baseline by cross-validation
+};
+
 struct Document {
   std::string title, version;
   bool synthetic = false;
@@ -188,6 +213,7 @@ struct Document {
   std::vector<Selection> selection;
   std::vector<TripodItem> tripod;
   std::vector<Fact> provenance;
+  std::optional<Survival> survival;
 
   const Model* find_model(const std::string& id) const;
   std::string label_of(

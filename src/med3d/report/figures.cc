@@ -657,6 +657,68 @@ Figure learning_curve(const LearningCurve& curve) {
               std::move(data));
 }
 
+Figure survival_curves(const SurvivalModel& model, const SurvivalModelSet& set) {
+  double longest = 1.0;
+  for (const SurvivalGroup& group : set.groups) {
+    for (const double t : group.time_months) {
+      if (std::isfinite(t)) longest = std::max(longest, t);
+    }
+  }
+  const double legend = 18.0 * static_cast<double>(set.groups.size());
+  Svg svg(372, 222 + legend);
+  const Frame frame{48, 12 + legend, 310, 164, 0.0, longest, 0.0, 1.0};
+  draw_axes(svg,
+            frame,
+            "months",
+            "without the event",
+            nice_ticks(frame.x0, frame.x1, 6),
+            nice_ticks(0.0, 1.0, 5));
+  svg.begin_plot(frame.left,
+                 frame.top,
+                 frame.width,
+                 frame.height,
+                 frame.x0,
+                 frame.x1,
+                 frame.y0,
+                 frame.y1,
+                 "months",
+                 "without the event");
+  DataTable data{{"group", "time_months", "survival"}, {}};
+  for (std::size_t g = 0; g < set.groups.size(); ++g) {
+    const SurvivalGroup& group = set.groups[g];
+    std::vector<Point> points = {{frame.x(0.0), frame.y(1.0)}};
+    double before = 1.0;
+    for (std::size_t i = 0; i < group.time_months.size(); ++i) {
+      const double t = group.time_months[i];
+      const double s = group.survival[i];
+      data.rows.push_back({group.name, t, s});
+      if (!std::isfinite(t) || !std::isfinite(s)) continue;
+      points.emplace_back(frame.x(t), frame.y(before));
+      points.emplace_back(frame.x(t), frame.y(s));
+      before = s;
+    }
+    svg.path(points, fmt::format("curve s{}", g % 4), false);
+  }
+  svg.end_plot();
+  for (std::size_t g = 0; g < set.groups.size(); ++g) {
+    const SurvivalGroup& group = set.groups[g];
+    const double y = 14 + 18.0 * static_cast<double>(g);
+    svg.line(frame.left, y - 4, frame.left + 22, y - 4, fmt::format("curve s{}", g % 4));
+    svg.text(frame.left + 28,
+             y,
+             fmt::format("{} risk: {} patients, {} events",
+                         group.name,
+                         group.n.value_or(0),
+                         group.events.value_or(0)),
+             "small");
+  }
+  return make(fmt::format("{}: risk groups, {}", model.label, set.name),
+              "Lines: share of patients without the event over time, one for each risk group; "
+              "cut-points are of training patients alone.",
+              std::move(svg),
+              std::move(data));
+}
+
 Figure umap_scatter(const Projection& projection, const Endpoint& endpoint) {
   double x0 = 0, x1 = 0, y0 = 0, y1 = 0;
   bool any = false;

@@ -25,6 +25,8 @@ Figure availability_patterns(const Cohort& cohort, const Endpoint& endpoint);
 Figure missingness(const Cohort& cohort, const Endpoint& endpoint);
 Figure class_balance(const std::vector<Balance>& balances, const Endpoint& endpoint);
 Figure learning_curve(const LearningCurve& curve);
+// Share without the event over time, one line a risk group (Kaplan-Meier).
+Figure survival_curves(const SurvivalModel& model, const SurvivalModelSet& set);
 Figure umap_scatter(const Projection& projection, const Endpoint& endpoint);
 Figure late_weights(const std::vector<Weight>& weights);
 

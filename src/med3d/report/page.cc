@@ -92,6 +92,7 @@ class Builder {
   std::string availability_results();
   std::string fusion();
   std::string paper_leak();
+  std::string survival();
   std::string tripod() const;
   std::string notes() const;
 
@@ -761,6 +762,82 @@ std::string Builder::paper_leak() {
   return out;
 }
 
+std::string Builder::survival() {
+  if (!document_.survival) return "";
+  const Survival& survival = *document_.survival;
+  const std::string months =
+      survival.main_horizon_months ? format_double(*survival.main_horizon_months) : "";
+  std::string out = fmt::format(
+      "<p>Time to {}: {} patients were followed, {} had the event{}. Patients are ranked by their "
+      "risk at {} months. Those censored before a horizon are {}.</p>\n",
+      escape(survival.name),
+      survival.n.value_or(0),
+      survival.events.value_or(0),
+      survival.competing.value_or(0) > 0
+          ? fmt::format(", {} another event first, which ended their follow-up",
+                        *survival.competing)
+          : "",
+      months,
+      survival.unknown_at_horizon == "exclude" ? "left out of its AUC and Brier score"
+                                               : "made up for by inverse probability of censoring");
+  const std::vector<std::pair<std::string, std::string>> columns = {
+      {"c_index", "C-index"},
+      {"auc_" + months, "AUC, " + months + " months"},
+      {"brier_" + months, "Brier, " + months + " months"},
+      {"observed_over_expected", "Observed / expected"},
+      {"calibration_slope", "Calibration slope"}};
+  std::vector<std::string> sets;
+  for (const SurvivalModel& model : survival.models) {
+    for (const SurvivalModelSet& set : model.sets) {
+      if (std::find(sets.begin(), sets.end(), set.name) == sets.end()) sets.push_back(set.name);
+    }
+  }
+  for (const std::string& name : sets) {
+    std::string rows;
+    for (const SurvivalModel& model : survival.models) {
+      for (const SurvivalModelSet& set : model.sets) {
+        if (set.name != name) continue;
+        rows += fmt::format("<tr{}><th scope=\"row\">{}<small>{}</small>{}{}",
+                            model.family == "reference" ? " class=\"reference\"" : "",
+                            escape(model.label),
+                            escape(model.family),
+                            number_cell(set.n),
+                            number_cell(set.events));
+        for (const auto& [key, title] : columns) {
+          rows += estimate_cell(find_metric(set.metrics, key));
+        }
+        rows += '\n';
+      }
+    }
+    std::string head =
+        "<th scope=\"col\">Model<th scope=\"col\" class=\"n\">n<th scope=\"col\" "
+        "class=\"n\">Events";
+    for (const auto& [key, title] : columns) {
+      head += fmt::format("<th scope=\"col\" class=\"n\">{}", escape(title));
+    }
+    out +=
+        scroll("Time to event, " + name,
+               fmt::format("<table class=\"sortable\"><caption>Time to event, {} <small>95\u00A0% "
+                           "intervals below each figure</small></caption><thead><tr>{}<tbody>{}"
+                           "</table>",
+                           escape(name),
+                           head,
+                           rows));
+  }
+  std::string curves;
+  for (const std::string& id : survival.best) {
+    for (const SurvivalModel& model : survival.models) {
+      if (model.id != id || model.sets.empty()) continue;
+      for (const SurvivalModelSet& set : model.sets) {
+        if (set.groups.empty() || (set.name != "cross-validation" && set.name != "test")) continue;
+        curves += figure(survival_curves(model, set), "survival-" + id + "-" + set.name, false);
+      }
+    }
+  }
+  if (!curves.empty()) out += "<div class=\"grid\">" + curves + "</div>\n";
+  return out;
+}
+
 std::string Builder::tripod() const {
   if (document_.tripod.empty()) return "";
   std::string rows;
@@ -834,6 +911,7 @@ Page Builder::build() {
         figure(umap_scatter(projection, document_.endpoint), "umap-" + projection.title, false);
   }
   values["paper_leak"] = paper_leak();
+  values["survival"] = survival();
   values["tripod"] = tripod();
   if (!document_.provenance.empty()) values["provenance"] = facts(document_.provenance);
   values["notes"] = notes();

@@ -56,14 +56,14 @@ void load_data(const Matrix<double>& x, DataHandle& out) {
 
 // XGBoost follows child links without looking: a loop would hang it, an index out of range read
 // foreign memory. Returns the number of columns.
-std::size_t check_model(const Json& model) {
+std::size_t check_model(const Json& model, const char* objective) {
   const Json& learner = model.at("learner");
   const auto columns =
       std::stoll(learner.at("learner_model_param").at("num_feature").get_ref<const std::string&>());
   if (columns < 0) throw Error(ErrorKind::kFormat, "num_feature is negative");
   const Json& booster = learner.at("gradient_booster");
-  if (booster.at("name") != "gbtree" || learner.at("objective").at("name") != "binary:logistic") {
-    throw Error(ErrorKind::kFormat, "not trees for a binary label");
+  if (booster.at("name") != "gbtree" || learner.at("objective").at("name") != objective) {
+    throw Error(ErrorKind::kFormat, std::string("not trees for ") + objective);
   }
   const Json& trees = booster.at("model").at("trees");
   const Json& group = booster.at("model").at("tree_info");
@@ -125,28 +125,112 @@ std::size_t check_model(const Json& model) {
   return static_cast<std::size_t>(columns);
 }
 
-}  // namespace
-
-struct GradientBoosting::Impl {
+// An XGBoost booster with its number of columns.
+struct Booster {
   BoosterHandle handle = nullptr;
   std::size_t columns = 0;
 
   // The number of threads and the silence are settings of the session, not part of a saved model.
-  explicit Impl(const DMatrixHandle* data) {
+  explicit Booster(const DMatrixHandle* data) {
     check(XGBSetGlobalConfig("{\"verbosity\": 0}"));  // for the calling thread
     check(XGBoosterCreate(data, data == nullptr ? 0 : 1, &handle));
     set("nthread", "1");
     set("verbosity", "0");
   }
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-  ~Impl() {
+  Booster(const Booster&) = delete;
+  Booster& operator=(const Booster&) = delete;
+  ~Booster() {
     if (handle != nullptr) XGBoosterFree(handle);
   }
 
   void set(const char* name, const std::string& value) {
     check(XGBoosterSetParam(handle, name, value.c_str()));
   }
+
+  void train(const char* objective, const DataHandle& data, const BoostingOptions& options) {
+    set("objective", objective);
+    set("tree_method", "exact");  // every cut of so few rows; no sketch, no histogram
+    set("max_depth", std::to_string(options.max_depth));
+    set("eta", format_double(options.learning_rate));
+    set("subsample", format_double(options.subsample));
+    set("colsample_bytree", format_double(options.colsample));
+    set("lambda", format_double(options.lambda));
+    set("scale_pos_weight", format_double(options.scale_pos_weight));
+    set("seed", std::to_string(options.seed & 0x7FFFFFFFU));
+    // Each round reseeds: its draws cannot depend on what else this thread's generator served.
+    set("seed_per_iteration", "1");
+    for (int round = 0; round < options.rounds; ++round) {
+      check(XGBoosterUpdateOneIter(handle, round, data.handle));
+    }
+  }
+
+  // type 0: what the objective makes of the sum of the trees; 1: the sum itself.
+  std::vector<double> predict(const Matrix<double>& x, int type) const {
+    if (x.rows() == 0) return {};
+    if (x.cols() != columns) {
+      throw Error(ErrorKind::kUsage,
+                  "gradient boosting: " + std::to_string(x.cols()) + " columns, expected " +
+                      std::to_string(columns));
+    }
+    check_values(x);
+    check(XGBSetGlobalConfig("{\"verbosity\": 0}"));
+    DataHandle data;
+    load_data(x, data);
+    const std::string config = "{\"type\": " + std::to_string(type) +
+                               ", \"training\": false, \"iteration_begin\": 0, "
+                               "\"iteration_end\": 0, \"strict_shape\": false}";
+    const bst_ulong* shape = nullptr;
+    bst_ulong dimensions = 0;
+    const float* result = nullptr;
+    check(XGBoosterPredictFromDMatrix(
+        handle, data.handle, config.c_str(), &shape, &dimensions, &result));
+    if (dimensions != 1 || shape[0] != x.rows()) {
+      throw Error(ErrorKind::kNumerical, "gradient boosting: the model has more than one output");
+    }
+    return {result, result + x.rows()};
+  }
+
+  std::string save() const {
+    bst_ulong size = 0;
+    const char* bytes = nullptr;
+    check(XGBoosterSaveModelToBuffer(handle, "{\"format\": \"json\"}", &size, &bytes));
+    return {bytes, bytes + size};
+  }
+
+  void load(std::string_view bytes, const char* objective) {
+    const Json model = parse_json(bytes, "gradient boosting model");
+    try {
+      columns = check_model(model, objective);
+    } catch (const std::exception& error) {
+      throw Error(ErrorKind::kFormat, std::string("gradient boosting model: ") + error.what());
+    }
+    // What was checked is what is loaded: of the bytes themselves XGBoost could make something else
+    // (after a blank, for one, it takes them for its old binary format).
+    const std::string checked = model.dump();
+    check(XGBoosterLoadModelFromBuffer(handle, checked.data(), checked.size()), ErrorKind::kFormat);
+    set("nthread", "1");
+  }
+};
+
+void check_sizes(const Matrix<double>& x, std::size_t labels, const char* what) {
+  if (x.rows() != labels) {
+    throw Error(ErrorKind::kUsage,
+                "gradient boosting: " + std::to_string(x.rows()) + " rows and " +
+                    std::to_string(labels) + " " + what + ", expected as many");
+  }
+  if (x.cols() == 0) throw Error(ErrorKind::kData, "gradient boosting: no columns");
+}
+
+constexpr const char* kBinary = "binary:logistic";
+constexpr const char* kCox = "survival:cox";
+
+}  // namespace
+
+struct GradientBoosting::Impl : Booster {
+  using Booster::Booster;
+};
+struct CoxBoosting::Impl : Booster {
+  using Booster::Booster;
 };
 
 void BoostingOptions::validate() const {
@@ -173,12 +257,7 @@ GradientBoosting GradientBoosting::fit(const Matrix<double>& x,
                                        std::span<const std::uint8_t> y,
                                        const BoostingOptions& options) {
   options.validate();
-  if (x.rows() != y.size()) {
-    throw Error(ErrorKind::kUsage,
-                "gradient boosting: " + std::to_string(x.rows()) + " rows and " +
-                    std::to_string(y.size()) + " labels, expected as many");
-  }
-  if (x.cols() == 0) throw Error(ErrorKind::kData, "gradient boosting: no columns");
+  check_sizes(x, y.size(), "labels");
   bool present[2] = {false, false};
   std::vector<float> labels;
   for (std::size_t i = 0; i < y.size(); ++i) {
@@ -203,75 +282,75 @@ GradientBoosting GradientBoosting::fit(const Matrix<double>& x,
   check(XGDMatrixSetFloatInfo(data.handle, "label", labels.data(), labels.size()));
   auto impl = std::make_unique<Impl>(&data.handle);
   impl->columns = x.cols();
-  impl->set("objective", "binary:logistic");
-  impl->set("tree_method", "exact");  // every cut of so few rows; no sketch, no histogram
-  impl->set("max_depth", std::to_string(options.max_depth));
-  impl->set("eta", format_double(options.learning_rate));
-  impl->set("subsample", format_double(options.subsample));
-  impl->set("colsample_bytree", format_double(options.colsample));
-  impl->set("lambda", format_double(options.lambda));
-  impl->set("scale_pos_weight", format_double(options.scale_pos_weight));
-  impl->set("seed", std::to_string(options.seed & 0x7FFFFFFFU));
-  // Each round reseeds: its draws cannot depend on what else this thread's generator served.
-  impl->set("seed_per_iteration", "1");
-  for (int round = 0; round < options.rounds; ++round) {
-    check(XGBoosterUpdateOneIter(impl->handle, round, data.handle));
-  }
+  impl->train(kBinary, data, options);
   return GradientBoosting(std::move(impl));
 }
 
 std::vector<double> GradientBoosting::predict_proba(const Matrix<double>& x) const {
-  if (x.rows() == 0) return {};
-  if (x.cols() != impl_->columns) {
-    throw Error(ErrorKind::kUsage,
-                "gradient boosting: " + std::to_string(x.cols()) + " columns, expected " +
-                    std::to_string(impl_->columns));
-  }
-  check_values(x);
-  check(XGBSetGlobalConfig("{\"verbosity\": 0}"));
-  DataHandle data;
-  load_data(x, data);
-  const char* config =
-      "{\"type\": 0, \"training\": false, \"iteration_begin\": 0, \"iteration_end\": 0, "
-      "\"strict_shape\": false}";
-  const bst_ulong* shape = nullptr;
-  bst_ulong dimensions = 0;
-  const float* result = nullptr;
-  check(XGBoosterPredictFromDMatrix(
-      impl_->handle, data.handle, config, &shape, &dimensions, &result));
-  if (dimensions != 1 || shape[0] != x.rows()) {
-    throw Error(ErrorKind::kNumerical, "gradient boosting: the model is not for a binary label");
-  }
-  return {result, result + x.rows()};
+  return impl_->predict(x, 0);
 }
 
 std::size_t GradientBoosting::columns() const { return impl_->columns; }
 
-std::string GradientBoosting::save_bytes() const {
-  bst_ulong size = 0;
-  const char* bytes = nullptr;
-  check(XGBoosterSaveModelToBuffer(impl_->handle, "{\"format\": \"json\"}", &size, &bytes));
-  return {bytes, bytes + size};
-}
+std::string GradientBoosting::save_bytes() const { return impl_->save(); }
 
 GradientBoosting GradientBoosting::load_bytes(std::string_view bytes) {
-  const Json model = parse_json(bytes, "gradient boosting model");
-  std::size_t columns = 0;
-  try {
-    columns = check_model(model);
-  } catch (const std::exception& error) {
-    throw Error(ErrorKind::kFormat, std::string("gradient boosting model: ") + error.what());
-  }
   auto impl = std::make_unique<Impl>(nullptr);
-  impl->columns = columns;
-  // What was checked is what is loaded: of the bytes themselves XGBoost could make something else
-  // (after a blank, for one, it takes them for its old binary format).
-  const std::string checked = model.dump();
-  check(XGBoosterLoadModelFromBuffer(impl->handle, checked.data(), checked.size()),
-        ErrorKind::kFormat);
-  impl->set("nthread", "1");
+  impl->load(bytes, kBinary);
   return GradientBoosting(std::move(impl));
 }
+
+CoxBoosting CoxBoosting::fit(const Matrix<double>& x,
+                             std::span<const double> time_months,
+                             std::span<const std::uint8_t> event,
+                             const BoostingOptions& options) {
+  options.validate();
+  if (options.scale_pos_weight != 1.0) {
+    throw Error(ErrorKind::kUsage, "gradient boosting: times to event have no class to weigh");
+  }
+  check_sizes(x, time_months.size(), "times");
+  check_sizes(x, event.size(), "events");
+  constexpr double kZeroTime = 1e-6;
+  std::vector<float> labels;
+  bool any = false;
+  for (std::size_t i = 0; i < event.size(); ++i) {
+    if (!std::isfinite(time_months[i]) || time_months[i] < 0.0 || event[i] > 1) {
+      throw Error(ErrorKind::kData,
+                  "gradient boosting: follow-up of row " + std::to_string(i + 1) +
+                      " is no time >= 0 with an event of 0 or 1");
+    }
+    any = any || event[i] == 1;
+    const double time = std::max(time_months[i], kZeroTime);
+    labels.push_back(static_cast<float>(event[i] == 1 ? time : -time));
+  }
+  if (!any) throw Error(ErrorKind::kData, "gradient boosting: no event among the rows");
+  check_values(x);
+  DataHandle data;
+  load_data(x, data);
+  check(XGDMatrixSetFloatInfo(data.handle, "label", labels.data(), labels.size()));
+  auto impl = std::make_unique<Impl>(&data.handle);
+  impl->columns = x.cols();
+  impl->train(kCox, data, options);
+  return CoxBoosting(std::move(impl));
+}
+
+std::vector<double> CoxBoosting::log_hazard(const Matrix<double>& x) const {
+  return impl_->predict(x, 1);
+}
+
+std::size_t CoxBoosting::columns() const { return impl_->columns; }
+std::string CoxBoosting::save_bytes() const { return impl_->save(); }
+
+CoxBoosting CoxBoosting::load_bytes(std::string_view bytes) {
+  auto impl = std::make_unique<Impl>(nullptr);
+  impl->load(bytes, kCox);
+  return CoxBoosting(std::move(impl));
+}
+
+CoxBoosting::CoxBoosting(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+CoxBoosting::CoxBoosting(CoxBoosting&&) noexcept = default;
+CoxBoosting& CoxBoosting::operator=(CoxBoosting&&) noexcept = default;
+CoxBoosting::~CoxBoosting() = default;
 
 GradientBoosting::GradientBoosting(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 GradientBoosting::GradientBoosting(GradientBoosting&&) noexcept = default;

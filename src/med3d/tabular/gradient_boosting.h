@@ -1,4 +1,4 @@
-// Gradient-boosted trees for a binary label, by XGBoost.
+// Gradient-boosted trees for a binary label or for time to event, by XGBoost.
 //
 // Small trees, slow learning and row and column sampling: what works on a few hundred patients.
 // Runs on one thread, so that a seed gives the same trees on every machine; train many models at
@@ -60,6 +60,40 @@ class GradientBoosting {
  private:
   struct Impl;
   explicit GradientBoosting(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Trees whose sum is a log relative hazard: the partial likelihood of Cox (Breslow's ties).
+//
+// time_months   (n,) finite, >= 0; a time of 0 is read as 1e-6, since XGBoost marks censoring by
+// the
+//               sign of the time
+// event         (n,) 1 = seen, 0 = censored; at least one event
+//
+// scale_pos_weight of the options has no meaning here and must be 1.
+// Errors as GradientBoosting, and Error(kData) without events or for a time that is no time.
+// Source: XGBoost's objective survival:cox; Chen and Guestrin 2016.
+class CoxBoosting {
+ public:
+  static CoxBoosting fit(const Matrix<double>& x,
+                         std::span<const double> time_months,
+                         std::span<const std::uint8_t> event,
+                         const BoostingOptions& options = {});
+
+  // Log of the hazard relative to the training rows' middle; higher = earlier event. (n,)
+  std::vector<double> log_hazard(const Matrix<double>& x) const;
+
+  std::size_t columns() const;
+  std::string save_bytes() const;
+  static CoxBoosting load_bytes(std::string_view bytes);  // throws Error(kFormat)
+
+  CoxBoosting(CoxBoosting&&) noexcept;
+  CoxBoosting& operator=(CoxBoosting&&) noexcept;
+  ~CoxBoosting();
+
+ private:
+  struct Impl;
+  explicit CoxBoosting(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -191,5 +191,54 @@ TEST(GradientBoosting, RefusesWhatItCannotUse) {
   expect_error(ErrorKind::kUsage, "scale_pos_weight is 0", [&] { options.validate(); });
 }
 
+// Hazard e^(x0): the trees must order patients by the first column, time 0 included.
+TEST(CoxBoosting, OrdersPatientsByTheirHazard) {
+  const Data data = make_data(200);
+  std::vector<double> time;
+  std::vector<std::uint8_t> event;
+  for (std::size_t i = 0; i < 200; ++i) {
+    time.push_back(i == 0 ? 0.0 : 10.0 * std::exp(-data.x(i, 0)));
+    event.push_back(i % 4 == 3 ? 0 : 1);
+  }
+  BoostingOptions options;
+  options.seed = 3;
+  const auto model = CoxBoosting::fit(data.x, time, event, options);
+  const auto risk = model.log_hazard(data.x);
+  double concordant = 0, pairs = 0;
+  for (std::size_t i = 1; i < 200; ++i) {
+    for (std::size_t j = 1; j < 200; ++j) {
+      if (event[i] == 0 || !(time[i] < time[j])) continue;
+      pairs += 1;
+      concordant += risk[i] > risk[j] ? 1 : 0;
+    }
+  }
+  EXPECT_GT(concordant / pairs, 0.9);
+  const auto loaded = CoxBoosting::load_bytes(model.save_bytes());
+  EXPECT_EQ(loaded.log_hazard(data.x), risk);
+  EXPECT_EQ(loaded.columns(), data.x.cols());
+  EXPECT_EQ(CoxBoosting::fit(data.x, time, event, options).save_bytes(), model.save_bytes());
+  expect_error(ErrorKind::kFormat, "not trees for binary:logistic", [&] {
+    GradientBoosting::load_bytes(model.save_bytes());
+  });
+}
+
+TEST(CoxBoosting, RefusesWhatItCannotUse) {
+  const Data data = make_data(20);
+  std::vector<double> time(20, 5.0);
+  std::vector<std::uint8_t> event(20, 0);
+  expect_error(ErrorKind::kData, "no event", [&] { CoxBoosting::fit(data.x, time, event); });
+  event[3] = 1;
+  time[4] = -1.0;
+  expect_error(ErrorKind::kData, "row 5", [&] { CoxBoosting::fit(data.x, time, event); });
+  time.pop_back();
+  expect_error(
+      ErrorKind::kUsage, "20 rows and 19 times", [&] { CoxBoosting::fit(data.x, time, event); });
+  BoostingOptions options;
+  options.scale_pos_weight = 2.0;
+  expect_error(ErrorKind::kUsage, "no class to weigh", [&] {
+    CoxBoosting::fit(data.x, std::vector<double>(20, 1.0), event, options);
+  });
+}
+
 }  // namespace
 }  // namespace med3d::tabular

@@ -13,6 +13,7 @@ namespace med3d {
 namespace {
 
 constexpr std::int64_t kBlock = 256;
+constexpr std::int64_t kHopeless = 1000;  // squares without any that is whole
 
 // Reads a band; where it is damaged, block by block, so that one bad tile costs its own squares.
 void read_band(Slide& slide,
@@ -21,10 +22,11 @@ void read_band(Slide& slide,
                std::int64_t top,
                std::int64_t rows,
                std::vector<std::uint8_t>& band,
-               std::int64_t& damaged) {
+               Overview& out) {
   const auto level0 = [&](std::int64_t at) {
     return static_cast<std::int64_t>(std::llround(static_cast<double>(at) * level.downsample));
   };
+  out.blocks += (rows + kBlock - 1) / kBlock * ((level.width + kBlock - 1) / kBlock);
   try {
     slide.read_region(0,
                       level0(top),
@@ -47,7 +49,7 @@ void read_band(Slide& slide,
       } catch (const Error& error) {
         if (error.kind() != ErrorKind::kFormat) throw;
         std::fill(block.begin(), block.end(), std::uint8_t{128});
-        ++damaged;
+        if (out.damaged_blocks++ == 0) out.first_damage = describe(error);
       }
       for (std::int64_t j = 0; j < height; ++j) {
         std::copy_n(
@@ -57,9 +59,25 @@ void read_band(Slide& slide,
   }
 }
 
+// A file that lies about its size would be searched for pixels for long.
+void check_damage(const Overview& overview, bool is_end, double max_damaged) {
+  const auto share =
+      static_cast<double>(overview.damaged_blocks) / static_cast<double>(overview.blocks);
+  const bool is_hopeless = overview.blocks >= kHopeless && share == 1.0 && max_damaged < 1.0;
+  if (!is_hopeless && !(is_end && share > max_damaged)) return;
+  throw Error(ErrorKind::kFormat,
+              fmt::format("level {}: {} of the {}{} squares of it cannot be decoded: {}",
+                          overview.level,
+                          overview.damaged_blocks,
+                          is_end ? "" : "first ",
+                          overview.blocks,
+                          overview.first_damage));
+}
+
 }  // namespace
 
-Overview read_overview(Slide& slide, int index, std::int64_t max_width, std::int64_t max_height) {
+Overview read_overview(
+    Slide& slide, int index, std::int64_t max_width, std::int64_t max_height, double max_damaged) {
   const SlideInfo& info = slide.info();
   if (index < 0 || index >= static_cast<int>(info.levels.size())) {
     throw Error(ErrorKind::kUsage,
@@ -103,7 +121,8 @@ Overview read_overview(Slide& slide, int index, std::int64_t max_width, std::int
   std::vector<std::uint8_t> band(static_cast<std::size_t>(band_rows * level.width * 3));
   for (std::int64_t top = 0; top < level.height; top += band_rows) {
     const std::int64_t rows = std::min(band_rows, level.height - top);
-    read_band(slide, level, index, top, rows, band, out.damaged_blocks);
+    read_band(slide, level, index, top, rows, band, out);
+    check_damage(out, top + rows == level.height, max_damaged);
     for (std::int64_t y = 0; y < rows; y += k) {
       for (std::int64_t x = 0; x < width; ++x) {
         const std::int64_t y_end = std::min(y + k, rows);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "med3d/wsi/image.h"
 #include "med3d/wsi/slide.h"
@@ -14,8 +15,9 @@ struct Overview {
   std::int64_t reduction = 1;  // and averaged over reduction x reduction pixels of it
   double downsample_x = 1.0;   // level-0 pixels a pixel of the image, the level's own sizes taken
   double downsample_y = 1.0;
-  std::int64_t damaged_blocks =
-      0;  // squares of up to 256 level pixels that could not be decoded: grey
+  std::int64_t blocks = 0;          // squares of up to 256 level pixels that it was made of
+  std::int64_t damaged_blocks = 0;  // of these, such that could not be decoded: grey
+  std::string first_damage;         // what the reader said of the first of these
 };
 
 // The whole slide at a level, averaged over the smallest whole k x k that fits the bounds. A rest
@@ -24,10 +26,17 @@ struct Overview {
 // level                  0 .. levels - 1
 // max_width, max_height  pixels, at least 1
 //
+// max_damaged            share of the squares that may be damaged, 0 to 1
+//
 // Damaged tiles leave grey (128) squares, which are counted. Reads bands: memory O(width * (256 +
 // k)) besides the image. Throws Error(kUsage) for a level that is not there or bounds below 1,
-// kFormat for a result beyond limits().image_bytes, and what else the reader throws.
-Overview read_overview(Slide& slide, int level, std::int64_t max_width, std::int64_t max_height);
+// kFormat for a result beyond limits().image_bytes, for more than max_damaged (below 1: also as
+// soon as a thousand squares were read and none was whole), and what else the reader throws.
+Overview read_overview(Slide& slide,
+                       int level,
+                       std::int64_t max_width,
+                       std::int64_t max_height,
+                       double max_damaged = 1.0);
 
 // The same at the cheapest level that is at least as large as the bounds ask for.
 Overview read_thumbnail(Slide& slide, std::int64_t max_width, std::int64_t max_height);

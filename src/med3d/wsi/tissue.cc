@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "med3d/core/error.h"
+#include "med3d/wsi/overview.h"
 
 namespace med3d {
 namespace {
@@ -18,6 +19,7 @@ namespace {
 constexpr double kReferenceSide = 512.0;       // the unit of a_t and a_h is its square
 constexpr double kEasierAreas[] = {16, 4, 1};  // a_t of CLAM's presets for small tissue
 constexpr double kAutoDownsample = 64.0;
+constexpr double kMaxDamaged = 0.5;  // of a level that is averaged
 
 struct Contours {
   std::vector<std::vector<cv::Point>> rings;
@@ -153,7 +155,7 @@ Tissue segment(const MaskMaker& mask_of,
     return !out.regions.empty();
   };
   bool found = attempt();
-  if (!found && !options.clam) {
+  if (!found && (!options.clam || options.retry)) {
     for (const double easier : kEasierAreas) {
       if (found || easier >= now.a_t) continue;
       now.a_t = easier;
@@ -189,8 +191,8 @@ int checked_level(const SlideInfo& info, int level, const char* name) {
   return level < 0 ? clam_auto_level(info) : level;
 }
 
-bool fits(const SlideLevel& level) {
-  return static_cast<double>(level.width) * static_cast<double>(level.height) <= kMostSegmentPixels;
+bool fits(const SlideLevel& level, double most_pixels = kMostSegmentPixels) {
+  return static_cast<double>(level.width) * static_cast<double>(level.height) <= most_pixels;
 }
 
 }  // namespace
@@ -209,6 +211,31 @@ void SegmentOptions::validate() const {
 
 int clam_auto_level(const SlideInfo& info) {
   return info.levels.size() <= 1 ? 0 : best_level_for_downsample(info, kAutoDownsample);
+}
+
+SegmentLevel choose_segment_level(const SlideInfo& info, const SegmentOptions& options) {
+  SegmentLevel out;
+  out.level = checked_level(info, options.seg_level, "seg_level");
+  const auto level = [&](int i) -> const SlideLevel& {
+    return info.levels[static_cast<std::size_t>(i)];
+  };
+  const auto last = static_cast<int>(info.levels.size()) - 1;
+  const int asked = out.level;
+  while (!fits(level(out.level)) && out.level < last) ++out.level;
+  if (options.clam && out.level != asked && fits(level(out.level))) {
+    out.problem = fmt::format(
+        "level {} has {} x {} pixels, more than {:.0f} are not looked at in clam mode; "
+        "level {} has {} x {}",
+        asked,
+        level(asked).width,
+        level(asked).height,
+        kMostSegmentPixels,
+        out.level,
+        level(out.level).width,
+        level(out.level).height);
+    out.level = asked;
+  }
+  return out;
 }
 
 LevelImage read_level(Slide& slide, int level) {
@@ -232,26 +259,41 @@ LevelImage read_level(Slide& slide, int level) {
   return out;
 }
 
+LevelImage read_level_to_fit(Slide& slide, int level, double most_pixels) {
+  if (!(most_pixels >= 1)) {
+    throw Error(ErrorKind::kUsage, fmt::format("a level of at most {} pixels", most_pixels));
+  }
+  const SlideInfo& info = slide.info();
+  const int number = checked_level(info, level, "level");
+  const SlideLevel& at = info.levels[static_cast<std::size_t>(number)];
+  if (fits(at, most_pixels)) return read_level(slide, number);
+  const auto reduced = [](std::int64_t side, std::int64_t k) { return (side + k - 1) / k; };
+  std::int64_t k = 2;
+  while (static_cast<double>(reduced(at.width, k)) * static_cast<double>(reduced(at.height, k)) >
+         most_pixels) {
+    ++k;
+  }
+  Overview overview =
+      read_overview(slide, number, reduced(at.width, k), reduced(at.height, k), kMaxDamaged);
+  LevelImage out;
+  out.pixels = std::move(overview.image);
+  out.level = number;
+  out.scale_x = overview.downsample_x;
+  out.scale_y = overview.downsample_y;
+  out.reduction = overview.reduction;
+  out.damaged_blocks = overview.damaged_blocks;
+  return out;
+}
+
 Tissue segment_tissue(Slide& slide, const SegmentOptions& options) {
   options.validate();
-  const SlideInfo& info = slide.info();
-  const int asked = checked_level(info, options.seg_level, "seg_level");
-  const auto level = [&](int i) -> const SlideLevel& {
-    return info.levels[static_cast<std::size_t>(i)];
-  };
-  int taken = asked;
-  while (!options.clam && !fits(level(taken)) && taken + 1 < static_cast<int>(info.levels.size())) {
-    ++taken;
+  SegmentLevel chosen = choose_segment_level(slide.info(), options);
+  if (chosen.problem.empty()) {
+    return segment_tissue(read_level_to_fit(slide, chosen.level), options);
   }
-  if (fits(level(taken))) return segment_tissue(read_level(slide, taken), options);
   Tissue out;
-  out.seg_level = asked;
-  out.problem = fmt::format("level {} has {} x {} pixels, more than {:.0f} cannot be looked at{}",
-                            asked,
-                            level(asked).width,
-                            level(asked).height,
-                            kMostSegmentPixels,
-                            options.clam ? "" : ", and the slide has no smaller level");
+  out.seg_level = chosen.level;
+  out.problem = std::move(chosen.problem);
   return out;
 }
 

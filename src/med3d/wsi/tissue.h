@@ -33,8 +33,10 @@ struct SegmentOptions {
   std::vector<std::int64_t> exclude_ids;
 
   // Do as CLAM does where we do better: no second look at a slide without tissue, and a level of
-  // more than kMostSegmentPixels is given up instead of a smaller one being taken.
+  // more than kMostSegmentPixels is given up where a smaller one could be taken.
   bool clam = false;
+  // The second look in spite of `clam`. Where CLAM finds tissue, nothing changes.
+  bool retry = false;
 
   MaskOptions mask() const { return {sthresh, mthresh, close, use_otsu}; }
 
@@ -98,12 +100,28 @@ struct Tissue {
 // best for a downsample of 64 (at 64.1 that is the one before it, as in CLAM).
 int clam_auto_level(const SlideInfo& info);
 
+// The level that segmentation looks at.
+struct SegmentLevel {
+  int level = 0;
+  // Why there is none: in clam mode, where the level asked for has more than kMostSegmentPixels and
+  // a smaller one has not (CLAM's failed_seg). Else empty.
+  std::string problem;
+};
+
+// The level asked for or, if that has more than kMostSegmentPixels, the next one that has not; the
+// last where all have, which read_level_to_fit() then averages.
+//
+// Throws Error(kUsage) for a seg_level that is not there.
+SegmentLevel choose_segment_level(const SlideInfo& info, const SegmentOptions& options);
+
 // The whole of one level.
 struct LevelImage {
   RgbImage pixels;
   int level = 0;
   double scale_x = 1.0;  // level-0 pixels a pixel: width_0 / width, height_0 / height
   double scale_y = 1.0;
+  std::int64_t reduction = 1;       // each pixel is the mean of reduction^2 of the level
+  std::int64_t damaged_blocks = 0;  // averaged only: squares that could not be decoded, grey
 };
 
 // level  -1 as clam_auto_level
@@ -112,17 +130,26 @@ struct LevelImage {
 // Slide::read_region throws.
 LevelImage read_level(Slide& slide, int level = -1);
 
+// The same, but a level of more than most_pixels (a flat picture without a pyramid) is averaged
+// over the smallest k x k that leaves no more, in bounded memory (see read_overview): its scale is
+// k times the level's. Damaged squares of it are grey.
+//
+// Throws as read_level and read_overview; Error(kFormat) if more than half of it is damaged.
+LevelImage read_level_to_fit(Slide& slide, int level = -1, double most_pixels = kMostSegmentPixels);
+
 // The tissue of a slide.
 //
-// The level is read in one piece and passes through tissue_mask(). Outlines and their holes are
-// OpenCV's findContours (two-level hierarchy, every border pixel). An outline is kept if
+// The level (choose_segment_level, read_level_to_fit) passes through tissue_mask(). Outlines and
+// their holes are OpenCV's findContours (two-level hierarchy, every border pixel). An outline is
+// kept if
 //   area - area of all its holes > a_t * trunc(512^2 / (scale_x scale_y))   (and not 0),
 // of its holes the max_n_holes largest, if larger than a_h times the same. Areas are those of the
 // polygons through the pixels' centres. Level-0 coordinates are trunc(coordinate * scale).
 //
-// If nothing is kept and options.clam is not set, it is looked again with a_t 16, 4 and 1 (those
-// below the one asked for) and, at last, with Otsu's threshold and the smallest of these;
-// Tissue::attempts tells. keep_ids and exclude_ids number the contours of the last attempt.
+// If nothing is kept, unless options.clam is set without options.retry, it is looked again with a_t
+// 16, 4 and 1 (those below the one asked for) and, at last, with Otsu's threshold and the smallest
+// of these; Tissue::attempts tells. keep_ids and exclude_ids number the contours of the last
+// attempt.
 //
 // Cost: reading the level, and about 10 ns a pixel of it; memory 5 bytes a pixel of the level.
 // Throws Error(kUsage) for options out of their range, a level that is not there or keep_ids beyond

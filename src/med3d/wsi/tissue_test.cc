@@ -172,6 +172,20 @@ TEST(Tissue, AnEmptySlideClimbsTheWholeLadder) {
   SegmentOptions clam = plain_options();
   clam.clam = true;
   EXPECT_EQ(rungs(segment(GrayImage(50, 50), clam)), (Rungs{{100, false}}));
+  clam.retry = true;
+  EXPECT_EQ(rungs(segment(GrayImage(50, 50), clam)), rungs(tissue));
+}
+
+TEST(Tissue, ARetryChangesNothingWhereClamFindsTissue) {
+  SegmentOptions clam = plain_options();
+  clam.clam = true;
+  const GrayImage saturation = squares(50, 50, {{10, 10, 30}, {2, 2, 4}});
+  const Tissue without = segment(saturation, clam);
+  clam.retry = true;
+  const Tissue with = segment(saturation, clam);
+  EXPECT_EQ(rungs(with), (Rungs{{100, false}}));
+  ASSERT_EQ(with.regions.size(), without.regions.size());
+  EXPECT_EQ(with.regions[0].outline, without.regions[0].outline);
 }
 
 // A square of 4 x 4 pixels: area 9, too small for 100 and 16, found with 4.
@@ -207,9 +221,6 @@ TEST(Tissue, ALevelTooLargeIsReplacedByTheNextOrGivenUp) {
   EXPECT_NE(tissue.problem.find("level 0 has 20000 x 10000 pixels"), std::string::npos);
   EXPECT_TRUE(tissue.empty());
   EXPECT_TRUE(tissue.attempts.empty());
-  MemorySlide flat(image, {{20000, 10000}});
-  options.clam = false;
-  EXPECT_NE(segment_tissue(flat, options).problem.find("no smaller level"), std::string::npos);
 }
 
 TEST(Tissue, ALevelIsReadWithItsScale) {
@@ -220,6 +231,74 @@ TEST(Tissue, ALevelIsReadWithItsScale) {
   EXPECT_EQ(level.pixels.width, 100);
   expect_error(ErrorKind::kUsage, "level is 2, but the slide has 2", [&] { read_level(slide, 2); });
   expect_error(ErrorKind::kUsage, "too large to be read at once", [&] { read_level(slide, 0); });
+}
+
+TEST(Tissue, ALargeFlatPictureIsLookedAtInBothModes) {
+  MemorySlide flat(RgbImage(2, 2), {{20000, 10000}});
+  MemorySlide two(RgbImage(2, 2), {{40000, 30000}, {20000, 15000}});
+  SegmentOptions options;
+  for (const bool clam : {false, true}) {
+    options.clam = clam;
+    EXPECT_EQ(choose_segment_level(flat.info(), options).level, 0);
+    EXPECT_EQ(choose_segment_level(flat.info(), options).problem, "");
+    EXPECT_EQ(choose_segment_level(two.info(), options).level, 1);  // both are too large
+    EXPECT_EQ(choose_segment_level(two.info(), options).problem, "");
+  }
+}
+
+// 101 x 50 pixels, at most 1,300: 2 x 2 leaves 51 x 25 = 1,275.
+TEST(Tissue, ALevelThatDoesNotFitIsAveraged) {
+  RgbImage image(101, 50, 250);
+  fill(image, 20, 10, 31, 30, 200, 50, 150);
+  MemorySlide slide(image);
+  const LevelImage level = read_level_to_fit(slide, 0, 1300);
+  EXPECT_EQ(level.reduction, 2);
+  EXPECT_EQ(level.scale_x, 2.0);
+  EXPECT_EQ(level.scale_y, 2.0);
+  EXPECT_EQ(level.pixels.width, 51);
+  EXPECT_EQ(level.pixels.height, 25);
+  EXPECT_EQ(level.pixels.at(9, 5)[1], 250);
+  EXPECT_EQ(level.pixels.at(10, 5)[1], 50);
+  EXPECT_EQ(level.pixels.at(25, 5)[1], 150);   // columns 50 and 51: (50 + 250) / 2
+  EXPECT_EQ(level.pixels.at(50, 24)[1], 250);  // the last column, alone
+  SegmentOptions options = plain_options();
+  options.a_t = 0;
+  const Tissue tissue = segment_tissue(level, options);
+  ASSERT_EQ(tissue.regions.size(), 1U);
+  EXPECT_EQ(tissue.regions[0].outline[0], (PixelPoint{20, 10}));
+  EXPECT_EQ(read_level_to_fit(slide, 0, 5050).reduction, 1);
+  expect_error(ErrorKind::kUsage, "at most 0 pixels", [&] { read_level_to_fit(slide, 0, 0); });
+}
+
+// Squares of 256 from (0, 0); the reader cannot decode those that touch the first `bad` columns.
+class DamagedSlide : public MemorySlide {
+ public:
+  explicit DamagedSlide(std::int64_t bad) : MemorySlide(RgbImage(1024, 256, 200)), bad_(bad) {}
+  using MemorySlide::read_region;
+  void read_region(std::int64_t x,
+                   std::int64_t y,
+                   int level,
+                   std::int64_t width,
+                   std::int64_t height,
+                   std::span<std::uint8_t> rgb) override {
+    if (x < bad_) throw Error(ErrorKind::kFormat, "no pixels here");
+    MemorySlide::read_region(x, y, level, width, height, rgb);
+  }
+
+ private:
+  std::int64_t bad_;
+};
+
+TEST(Tissue, DamagedSquaresOfAnAveragedLevelAreGreyAndCounted) {
+  DamagedSlide half(512);
+  const LevelImage level = read_level_to_fit(half, 0, 100000);
+  EXPECT_EQ(level.damaged_blocks, 2);
+  EXPECT_EQ(level.pixels.at(0, 0)[0], 128);
+  EXPECT_EQ(level.pixels.at(511, 0)[0], 200);
+  DamagedSlide more(513);
+  expect_error(ErrorKind::kFormat, "3 of the 4 squares of it cannot be decoded: no pixels", [&] {
+    read_level_to_fit(more, 0, 100000);
+  });
 }
 
 // 64.1 is above 64: the level before it is taken, whatever is meant. One level is level 0.

@@ -191,6 +191,9 @@ void declare_tiling(Schema& schema) {
               kLargestMpp,
               "micrometres a pixel");
   schema.integer("patch-level", "clam mode: level the tiles are of", 0, 0, 63);
+  schema.flag("retry",
+              "clam mode: look again, easier to please, at a slide without tissue, as the other "
+              "modes always do");
   schema.real(
       "mag", "trident mode: magnification of the tiles", defaults.target_magnification, 0.1, 200.0);
   schema.integer("overlap", "trident mode: of neighbours, pixels at their scale", 0, 0, 65535);
@@ -301,7 +304,7 @@ pipeline::TileJob read_tile_job(const Options& options, bool tiles) {
       refuse_options(options, {"target-mpp"}, "belongs to --mode mpp");
     }
     if (o.mode != TileMode::kClam) {
-      refuse_options(options, {"patch-level"}, "belongs to --mode clam");
+      refuse_options(options, {"patch-level", "retry"}, "belongs to --mode clam");
     }
     if (o.mode != TileMode::kTrident) {
       refuse_options(options, {"mag", "overlap"}, "belongs to --mode trident");
@@ -320,8 +323,9 @@ pipeline::TileJob read_tile_job(const Options& options, bool tiles) {
       job.parameters.contour_fn = parse_contour_test(options.choice("contour-fn"));
     }
     if (options.flag("no-padding")) job.parameters.use_padding = false;
-    // CLAM's tiles want CLAM's tissue: no second look at a slide without any.
+    // CLAM's tiles want CLAM's tissue: no second look at a slide without any, unless asked for.
     job.parameters.segment.clam = o.mode == TileMode::kClam;
+    job.parameters.segment.retry = options.flag("retry");
     job.tiles.validate();
   }
   job.parameters.segment.validate();

@@ -420,19 +420,26 @@ void decode_jpeg2000_rgb(std::string_view bytes,
   const OPJ_UINT32 second = header.components == 3 ? 1 : 0;
   const OPJ_UINT32 third = header.components == 3 ? 2 : 0;
   const Plane planes[3] = {Plane(*image, 0), Plane(*image, second), Plane(*image, third)};
+  const bool is_whole =
+      planes[0].is_whole(width) && planes[1].is_whole(width) && planes[2].is_whole(width);
+  std::vector<OPJ_INT32> repeated(is_whole ? 0 : static_cast<std::size_t>(3 * width));
   std::uint8_t* out = pixels.data();
-  for (std::int64_t y = 0; y < height; ++y) {
+  for (std::int64_t y = 0; y < height; ++y, out += 3 * width) {
     const OPJ_INT32* rows[3] = {planes[0].row(y), planes[1].row(y), planes[2].row(y)};
-    for (std::int64_t x = 0; x < width; ++x, out += 3) {
-      const int a = rows[0][planes[0].column(x)];
-      const int b = rows[1][planes[1].column(x)];
-      const int c = rows[2][planes[2].column(x)];
-      if (convert) {
-        rgb_from_ycbcr(a, b, c, out);
-      } else {
-        out[0] = clamp8(a);
-        out[1] = clamp8(b);
-        out[2] = clamp8(c);
+    if (!is_whole) {
+      for (std::int64_t c = 0; c < 3; ++c) {
+        OPJ_INT32* to = repeated.data() + c * width;
+        for (std::int64_t x = 0; x < width; ++x) to[x] = rows[c][planes[c].column(x)];
+        rows[c] = to;
+      }
+    }
+    if (convert) {
+      for (std::int64_t x = 0; x < width; ++x) {
+        rgb_from_ycbcr(rows[0][x], rows[1][x], rows[2][x], out + 3 * x);
+      }
+    } else {
+      for (std::int64_t x = 0; x < width; ++x) {
+        for (std::int64_t c = 0; c < 3; ++c) out[3 * x + c] = clamp8(rows[c][x]);
       }
     }
   }

@@ -17,7 +17,7 @@
 namespace med3d::nn {
 
 // Raise it whenever something here changes its meaning.
-inline constexpr std::uint32_t kTorchInterfaceVersion = 1;
+inline constexpr std::uint32_t kTorchInterfaceVersion = 2;
 
 // What every call that may fail fills in when it returns false.
 inline constexpr std::int32_t kTorchOutOfMemory = -1;
@@ -52,8 +52,25 @@ struct TorchNetSpec {
   std::uint64_t stat_slot_count = 0;
 };
 
-struct TorchNet;     // the tensors of one Network
-struct TorchScript;  // one TorchScript program
+// VolumeNetworkSpec and the layout of its tensors; names as MedicalNet has them. shape[0] of a slot
+// is its count. The pointers are read during volume_create only.
+struct TorchVolumeSpec {
+  std::int32_t blocks[4] = {};
+  bool bottleneck = false;
+  bool projection = false;  // shortcut B; A otherwise
+  bool dilated = false;
+  std::uint64_t width = 0;
+  std::uint64_t embedding = 0;       // channels of the last map
+  const TorchSlot* slots = nullptr;  // (slot_count,) of the parameters
+  std::uint64_t slot_count = 0;
+  const TorchSlot* stat_slots = nullptr;  // (stat_slot_count,) of the running statistics
+  std::uint64_t stat_slot_count = 0;
+  std::uint64_t encoder_count = 0;  // parameters in front of the head's
+};
+
+struct TorchNet;        // the tensors of one Network
+struct TorchVolumeNet;  // the tensors of one VolumeNetwork
+struct TorchScript;     // one TorchScript program
 
 // What a TorchScript program returned. `values` (rows, columns) lives until script_free_output.
 struct TorchScriptOutput {
@@ -103,6 +120,49 @@ struct TorchInterface {
   bool (*net_gradients)(const TorchNet* net, float* out, TorchFailure* failure);
   bool (*net_state)(const TorchNet* net, float* out, TorchFailure* failure);
   bool (*net_set_state)(TorchNet* net, const float* state, TorchFailure* failure);
+
+  // VolumeNetwork's methods. `voxels` (n, extent) must live until volume_backward; `mask`
+  // (n, embedding) holds the head's dropout factors or is null; `embeddings` may be null; moments
+  // are both of Adam's, (2, parameters).
+  bool (*volume_create)(const TorchVolumeSpec* spec, TorchVolumeNet** net, TorchFailure* failure);
+  void (*volume_destroy)(TorchVolumeNet* net);
+  bool (*volume_forward)(TorchVolumeNet* net,
+                         const float* voxels,
+                         std::uint64_t n,
+                         const std::int64_t* extent,
+                         const float* mask,
+                         std::int32_t threads,
+                         float* logits,
+                         TorchFailure* failure);
+  bool (*volume_backward)(TorchVolumeNet* net,
+                          const float* gradient,
+                          std::int32_t threads,
+                          TorchFailure* failure);
+  bool (*volume_step)(TorchVolumeNet* net,
+                      double learning_rate,
+                      double encoder_factor,
+                      double weight_decay,
+                      bool decoupled,
+                      TorchFailure* failure);
+  bool (*volume_evaluate)(const TorchVolumeNet* net,
+                          const float* voxels,
+                          std::uint64_t n,
+                          const std::int64_t* extent,
+                          std::int32_t threads,
+                          float* logits,
+                          float* embeddings,
+                          TorchFailure* failure);
+  bool (*volume_gradients)(const TorchVolumeNet* net, float* out, TorchFailure* failure);
+  bool (*volume_state)(const TorchVolumeNet* net, float* out, TorchFailure* failure);
+  bool (*volume_set_state)(TorchVolumeNet* net, const float* state, TorchFailure* failure);
+  bool (*volume_moments)(const TorchVolumeNet* net,
+                         float* out,
+                         std::int64_t* steps,
+                         TorchFailure* failure);
+  bool (*volume_set_moments)(TorchVolumeNet* net,
+                             const float* moments,
+                             std::int64_t steps,
+                             TorchFailure* failure);
 
   // TorchScriptModule's methods; shape is n, channels, height, width.
   bool (*script_load)(const char* path, bool cuda, TorchScript** script, TorchFailure* failure);

@@ -40,6 +40,47 @@ bool net_gradients(const TorchNet* net, float* out, TorchFailure* failure);
 bool net_state(const TorchNet* net, float* out, TorchFailure* failure);
 bool net_set_state(TorchNet* net, const float* state, TorchFailure* failure);
 
+// torch_volume.cc
+bool volume_create(const TorchVolumeSpec* spec, TorchVolumeNet** net, TorchFailure* failure);
+void volume_destroy(TorchVolumeNet* net);
+bool volume_forward(TorchVolumeNet* net,
+                    const float* voxels,
+                    std::uint64_t n,
+                    const std::int64_t* extent,
+                    const float* mask,
+                    std::int32_t threads,
+                    float* logits,
+                    TorchFailure* failure);
+bool volume_backward(TorchVolumeNet* net,
+                     const float* gradient,
+                     std::int32_t threads,
+                     TorchFailure* failure);
+bool volume_step(TorchVolumeNet* net,
+                 double learning_rate,
+                 double encoder_factor,
+                 double weight_decay,
+                 bool decoupled,
+                 TorchFailure* failure);
+bool volume_evaluate(const TorchVolumeNet* net,
+                     const float* voxels,
+                     std::uint64_t n,
+                     const std::int64_t* extent,
+                     std::int32_t threads,
+                     float* logits,
+                     float* embeddings,
+                     TorchFailure* failure);
+bool volume_gradients(const TorchVolumeNet* net, float* out, TorchFailure* failure);
+bool volume_state(const TorchVolumeNet* net, float* out, TorchFailure* failure);
+bool volume_set_state(TorchVolumeNet* net, const float* state, TorchFailure* failure);
+bool volume_moments(const TorchVolumeNet* net,
+                    float* out,
+                    std::int64_t* steps,
+                    TorchFailure* failure);
+bool volume_set_moments(TorchVolumeNet* net,
+                        const float* moments,
+                        std::int64_t steps,
+                        TorchFailure* failure);
+
 // torch_script.cc
 bool script_load(const char* path, bool cuda, TorchScript** script, TorchFailure* failure);
 void script_destroy(TorchScript* script);

@@ -6,23 +6,13 @@
 #include "med3d/core/error.h"
 #include "med3d/core/text.h"
 #include "med3d/pipeline/models/kinds_internal.h"
+#include "med3d/pipeline/models/table_internal.h"
 
 namespace med3d::pipeline {
 namespace {
 
 constexpr const char* kPaper = "MeD-3D (Maqsood and Khan 2025)";
 
-// Columns that say stage or grade, for the baseline every clinician knows.
-std::vector<std::string> stage_and_grade_columns(const Cohort& cohort) {
-  std::vector<std::string> columns;
-  for (const auto& column : cohort.columns) {
-    const std::string name = to_lower(column.name);
-    if (name.find("stage") != std::string::npos || name.find("grade") != std::string::npos) {
-      columns.push_back(column.name);
-    }
-  }
-  return columns;
-}
 std::string title_of(const std::string& arm) {
   if (arm == "clinical") return "Clinical and genomic";
   if (arm == "ct_mri") return "CT/MRI";

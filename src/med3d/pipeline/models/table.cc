@@ -92,6 +92,17 @@ tabular::RawTable chosen_table(const Cohort& cohort,
   return table;
 }
 
+std::vector<std::string> stage_and_grade_columns(const Cohort& cohort) {
+  std::vector<std::string> columns;
+  for (const auto& column : cohort.columns) {
+    const std::string name = to_lower(column.name);
+    if (name.find("stage") != std::string::npos || name.find("grade") != std::string::npos) {
+      columns.push_back(column.name);
+    }
+  }
+  return columns;
+}
+
 tabular::ClinicalEncoder fit_encoder(const Cohort& cohort,
                                      const RunSettings& settings,
                                      const tabular::RawTable& training) {

@@ -17,6 +17,9 @@ tabular::RawTable chosen_table(const Cohort& cohort,
                                const Rows& rows,
                                const std::vector<std::string>& columns);
 
+// Columns that say stage or grade, for the baseline every clinician knows.
+std::vector<std::string> stage_and_grade_columns(const Cohort& cohort);
+
 tabular::ClinicalEncoder fit_encoder(const Cohort& cohort,
                                      const RunSettings& settings,
                                      const tabular::RawTable& training);

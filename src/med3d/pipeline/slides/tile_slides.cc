@@ -62,11 +62,24 @@ void tile_slide(const SlideItem& item,
 
   outcome.step = "segment";
   convert_legacy_area(row, info);
-  const LevelImage level = read_level(*slide, row.parameters.segment.seg_level);
-  const Tissue tissue = segment_tissue(level, row.parameters.segment);
-  if (!tissue.problem.empty()) {
+  const SegmentLevel chosen = choose_segment_level(info, row.parameters.segment);
+  if (!chosen.problem.empty()) {
     row.status = kFailedSegmentation;
-    throw Error(ErrorKind::kData, tissue.problem);
+    throw Error(ErrorKind::kData, chosen.problem);
+  }
+  const LevelImage level = read_level_to_fit(*slide, chosen.level);
+  const Tissue tissue = segment_tissue(level, row.parameters.segment);
+  if (level.reduction > 1) {
+    outcome.warnings.push_back(
+        fmt::format("level {} is large and there is no smaller one: tissue was looked for in means "
+                    "of {} x {} pixels",
+                    level.level,
+                    level.reduction,
+                    level.reduction));
+  }
+  if (level.damaged_blocks > 0) {
+    outcome.warnings.push_back(fmt::format(
+        "{} squares of level {} could not be decoded", level.damaged_blocks, level.level));
   }
   if (tissue.attempts.size() > 1 && !tissue.empty()) {
     outcome.warnings.push_back(fmt::format("tissue was found at the last of {} looks: {}",
@@ -76,10 +89,11 @@ void tile_slide(const SlideItem& item,
   const bool same_level = row.parameters.vis_level == row.parameters.segment.seg_level;
   if (job.contours) write_tissue_geojson(folder.contours(item.slide_id), tissue);
   if (job.masks) {
-    write_picture(folder.mask(item.slide_id),
-                  draw_tissue(same_level ? level : read_level(*slide, row.parameters.vis_level),
-                              tissue,
-                              row.parameters.line_thickness));
+    write_picture(
+        folder.mask(item.slide_id),
+        draw_tissue(same_level ? level : read_level_to_fit(*slide, row.parameters.vis_level),
+                    tissue,
+                    row.parameters.line_thickness));
   }
   if (tissue.empty()) {
     outcome.status = SlideStatus::kEmpty;
@@ -111,7 +125,8 @@ void tile_slide(const SlideItem& item,
     if (job.stitches) {
       write_picture(
           folder.stitch(item.slide_id),
-          draw_stitch(same_level ? level : read_level(*slide, row.parameters.vis_level), tiles));
+          draw_stitch(same_level ? level : read_level_to_fit(*slide, row.parameters.vis_level),
+                      tiles));
     }
     write_json(folder.tile_record(item.slide_id),
                {{"key", key},
@@ -140,13 +155,14 @@ std::string tile_key(const SlideItem& item, const TileJob& job, const ProcessRow
     return value ? fmt::format("{}", *value) : std::string("none");
   };
   return sha256_hex(
-      fmt::format("{}slide {} mpp {} area {} clam {}\n"
+      fmt::format("{}slide {} mpp {} area {} clam {}{}\n"
                   "{} {} {} {} {} {} {} {} {} {}\n",
                   process_list_csv(parameters),
                   bytes_of(item),
                   optional(item.mpp ? item.mpp : o.slide_mpp),
                   optional(row.legacy_area),
                   row.parameters.segment.clam,
+                  row.parameters.segment.retry ? " retry" : "",  // keys made before it stay
                   to_string(o.mode),
                   o.patch_size,
                   o.step_size,

@@ -7,9 +7,13 @@
 #include <span>
 
 #include "med3d/core/error.h"
+#include "med3d/stats/survival/internal/cholesky.h"
 
 namespace med3d::stats::survival {
 namespace {
+
+// Linear systems up to this size are cheap however few the patients.
+constexpr std::size_t kSmallSystem = 256;
 
 // Columns stored one after the other: every sweep runs down columns.
 struct Columns {
@@ -86,7 +90,10 @@ class Solver {
     double violation = kkt_violation(lambda);
     for (int round = 0; round < options_.max_iterations && violation > options_.tolerance;
          ++round) {
-      const std::vector<double> target = minimise_model(lambda);
+      // Ridge alone has a closed form: correlated columns, which sweeps creep along, cost nothing.
+      const bool ridge =
+          options_.alpha == 0.0 && lambda > 0.0 && x_.p <= std::max(x_.n, kSmallSystem);
+      const std::vector<double> target = ridge ? ridge_minimum(lambda) : minimise_model(lambda);
       if (!move_towards(target, lambda)) break;
       violation = kkt_violation(lambda);
     }
@@ -166,6 +173,30 @@ class Solver {
       }
     }
     return b;
+  }
+
+  // The same for alpha = 0: (X'WX / n + lambda) b = X'(W eta + gradient) / n.
+  std::vector<double> ridge_minimum(double lambda) const {
+    Matrix<double> system(x_.p, x_.p);
+    std::vector<double> right(x_.p);
+    std::vector<double> weighted(x_.n);
+    for (std::size_t j = 0; j < x_.p; ++j) {
+      const auto column = x_.column(j);
+      double sum = 0.0;
+      for (std::size_t i = 0; i < x_.n; ++i) {
+        weighted[i] = column[i] * curvature_[i] / n();
+        sum += weighted[i] * eta_[i] + column[i] * gradient_[i] / n();
+      }
+      right[j] = sum;
+      for (std::size_t k = 0; k <= j; ++k) {
+        const auto other = x_.column(k);
+        double product = 0.0;
+        for (std::size_t i = 0; i < x_.n; ++i) product += weighted[i] * other[i];
+        system(j, k) = system(k, j) = product;
+      }
+      system(j, j) += lambda;
+    }
+    return Cholesky(system).solve(right);
   }
 
   bool move_towards(const std::vector<double>& target, double lambda) {

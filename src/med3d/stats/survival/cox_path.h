@@ -9,14 +9,15 @@
 //   b_j != 0:  g_j = lambda (alpha sign(b_j) + (1 - alpha) b_j)
 //   b_j == 0:  |g_j| <= lambda alpha
 //
-// Solved by coordinate descent on a quadratic model of l in the linear predictors, each solution
-// the start of the next, with step halving on the objective itself. kkt_violation says how far each
-// solution is from the two lines above.
+// Solved by coordinate descent (ridge with p <= max(n, 256): by one linear system) on a quadratic
+// model of l in the linear predictors, each solution the start of the next, with step halving on
+// the objective itself. kkt_violation says how far each solution is from the two lines above.
 //
 // times        (n,) follow-up
 // covariate    (n, p), p may exceed n; finite. A constant column keeps coefficient 0.
 //
-// Cost about 10 to 30 sweeps over n p per penalty. Choose lambda by cross-validation outside.
+// Cost about 10 to 30 sweeps over n p per penalty, far more where columns are nearly combinations
+// of each other; ridge by a linear system a few n p^2. Choose lambda by cross-validation outside.
 // Throws Error(kData) if sizes differ or a value is not finite, Error(kUsage) for bad options.
 // Without events the path is empty and not_estimable says so.
 //

@@ -11,6 +11,7 @@
 #include "med3d/core/text.h"
 #include "med3d/io/formats/jpeg.h"
 #include "med3d/io/formats/jpeg2000.h"
+#include "med3d/wsi/readers/pixels_between_internal.h"
 #include "med3d/wsi/readers/tiff_file_internal.h"
 #include "med3d/wsi/readers/tile_cache_internal.h"
 #include "med3d/wsi/slide_facts.h"
@@ -79,26 +80,6 @@ std::string ome_associated_name(std::string_view xml, std::size_t n) {
     if (name.find(known) != std::string::npos) return known;
   }
   return "";
-}
-
-// Where level pixels lie that a region starts at: whole, or between two.
-struct Axis {
-  std::int64_t at = 0;  // the first pixel
-  bool is_whole = true;
-  std::int32_t after =
-      0;  // weight of the pixel after it, of 512; that of the pixel itself is the rest
-};
-
-// cairo takes a shift for whole if it rounds to it at 8 bits, else works with 256 phases, each by
-// its middle.
-Axis place(double position) {
-  Axis axis;
-  const double rounded = std::nearbyint(position * 256.0) / 256.0;
-  axis.is_whole = rounded == std::floor(rounded);
-  const auto fixed = static_cast<std::int64_t>(std::floor(position * 65536.0 + 0.5));
-  axis.at = fixed >> 16;
-  axis.after = static_cast<std::int32_t>(2 * ((fixed >> 8) & 0xFF) + 1);
-  return axis;
 }
 
 std::int64_t whole(double position) { return static_cast<std::int64_t>(std::nearbyint(position)); }
@@ -306,16 +287,22 @@ class TiffSlide final : public Slide {
                : std::min(directory.tile_height, directory.height - row * directory.tile_height);
   }
 
-  // Decodes a tile into tile_width x rows_of() pixels. False if it is missing.
-  bool decode(const TiffDirectory& directory,
+  static bool is_missing(const TiffDirectory& directory, std::int64_t col, std::int64_t row) {
+    return directory.tile_bytes[static_cast<std::size_t>(row * directory.tiles_across + col)] == 0;
+  }
+
+  static std::size_t bytes_of(const TiffDirectory& directory, std::int64_t row) {
+    return static_cast<std::size_t>(directory.tile_width * rows_of(directory, row) * 3);
+  }
+
+  // Decodes a tile that is there into tile_width x rows_of() pixels.
+  void decode(const TiffDirectory& directory,
               std::int64_t col,
               std::int64_t row,
-              std::vector<std::uint8_t>& rgb) {
+              std::span<std::uint8_t> rgb) {
     const auto index = static_cast<std::size_t>(row * directory.tiles_across + col);
-    if (directory.tile_bytes[index] == 0) return false;
     const std::int64_t width = directory.tile_width;
     const std::int64_t height = rows_of(directory, row);
-    rgb.resize(static_cast<std::size_t>(width * height * 3));
     switch (directory.compression) {
       case kTiffJpeg: {
         file_.read_stored(directory, index, stored_);
@@ -336,13 +323,12 @@ class TiffSlide final : public Slide {
     if (directory.photometric == kWhitePhotometric) {
       for (std::uint8_t& value : rgb) value = static_cast<std::uint8_t>(255 - value);
     }
-    return true;
   }
 
   // What libtiff decodes: samples as they are stored, in pixels or in planes.
   void decode_plain(const TiffDirectory& directory,
                     std::size_t index,
-                    std::vector<std::uint8_t>& rgb) {
+                    std::span<std::uint8_t> rgb) {
     const auto samples = static_cast<std::size_t>(directory.samples);
     const std::size_t pixels = rgb.size() / 3;
     if (samples == 3 && !directory.is_planar) {
@@ -378,30 +364,26 @@ class TiffSlide final : public Slide {
     const std::uint64_t key = static_cast<std::uint64_t>(level) << 40 |
                               static_cast<std::uint64_t>(row * directory.tiles_across + col);
     if (const DecodedTile* found = cache_.find(key)) return *found;
-    DecodedTile fresh = cache_.take_spare();
+    DecodedTile fresh;
     fresh.width = directory.tile_width;
     fresh.height = rows_of(directory, row);
-    try {
-      fresh.is_missing = !decode(directory, col, row, fresh.rgb);
-    } catch (const Error&) {
-      rethrow_with_context(fmt::format("level {}, tile column {}, row {}", level, col, row));
-    }
-    if (fresh.is_missing) {
-      fresh.rgb.clear();
-      if (is_aperio_ && level > 0 && levels_up_ < kMaxLevelsUp) {
-        ++levels_up_;
-        try {
-          fresh.is_missing = !render_from_above(level, col, row, fresh);
-        } catch (...) {
-          --levels_up_;
-          throw;
-        }
+    fresh.is_missing = is_missing(directory, col, row);
+    if (!fresh.is_missing) {
+      fresh.rgb = cache_.memory(bytes_of(directory, row));
+      try {
+        decode(directory, col, row, fresh.rgb.bytes());
+      } catch (const Error&) {
+        rethrow_with_context(fmt::format("level {}, tile column {}, row {}", level, col, row));
+      }
+    } else if (is_aperio_ && level > 0 && levels_up_ < kMaxLevelsUp) {
+      ++levels_up_;
+      try {
+        fresh.is_missing = !render_from_above(level, col, row, fresh);
+      } catch (...) {
         --levels_up_;
+        throw;
       }
-      if (fresh.is_missing) {
-        fresh.rgb.clear();
-        fresh.rgb.shrink_to_fit();
-      }
+      --levels_up_;
     }
     return *cache_.insert(key, std::move(fresh));
   }
@@ -436,7 +418,9 @@ class TiffSlide final : public Slide {
                 source_width * 3,
                 nullptr);
 
-    tile.rgb.assign(static_cast<std::size_t>(tile.width * tile.height * 3), 0);
+    tile.rgb = cache_.memory(static_cast<std::size_t>(tile.width * tile.height * 3));
+    const std::span<std::uint8_t> out = tile.rgb.bytes();
+    std::fill(out.begin(), out.end(), std::uint8_t{0});
     for (std::int64_t y = 0; y < height; ++y) {
       const std::int64_t from_y = edge(y0 + y, ratio_y, above.height) - top;
       const std::int64_t to_y = std::max(from_y + 1, edge(y0 + y + 1, ratio_y, above.height) - top);
@@ -452,7 +436,7 @@ class TiffSlide final : public Slide {
               sum += source[static_cast<std::size_t>((v * source_width + u) * 3 + c)];
             }
           }
-          tile.rgb[static_cast<std::size_t>((y * tile.width + x) * 3 + c)] =
+          out[static_cast<std::size_t>((y * tile.width + x) * 3 + c)] =
               static_cast<std::uint8_t>(sum / count);
         }
       }
@@ -526,8 +510,8 @@ class TiffSlide final : public Slide {
 
     const double level_x = static_cast<double>(x) / downsample;
     const double level_y = static_cast<double>(y) / downsample;
-    const Axis across = place(level_x);
-    const Axis down = place(level_y);
+    const Axis across = place_between(level_x, directory_of(level).tile_width);
+    const Axis down = place_between(level_y, directory_of(level).tile_height);
     if (across.is_whole && down.is_whole) {
       read_window(level, whole(level_x), whole(level_y), width, height, rgb, stride, nullptr);
     } else {
@@ -535,8 +519,7 @@ class TiffSlide final : public Slide {
     }
   }
 
-  // A region between the pixels of its level: each is the mean of the four around it, weighted by
-  // nearness and by whether they are there.
+  // A region between the pixels of its level.
   void read_between(std::size_t level,
                     const Axis& across,
                     const Axis& down,
@@ -549,32 +532,7 @@ class TiffSlide final : public Slide {
     window_.assign(static_cast<std::size_t>(w * h * 3), 0);
     cover_.assign(static_cast<std::size_t>(w * h), 0);
     read_window(level, across.at, down.at, w, h, window_.data(), w * 3, cover_.data());
-    const std::int32_t right = across.after;
-    const std::int32_t below = down.after;
-    const std::int32_t weight[4] = {
-        (512 - below) * (512 - right), (512 - below) * right, below * (512 - right), below * right};
-    for (std::int64_t y = 0; y < height; ++y) {
-      const std::uint8_t* upper = window_.data() + y * w * 3;
-      const std::uint8_t* lower = upper + w * 3;
-      const std::uint8_t* there = cover_.data() + y * w;
-      std::uint8_t* out = rgb + y * stride;
-      for (std::int64_t x = 0; x < width; ++x, upper += 3, lower += 3, out += 3) {
-        // Weights are of 512 * 512 = 2^18; pixels that are not there are 0 and count for nothing.
-        constexpr std::int32_t kHalf = 1 << 17;
-        const std::int32_t sum = weight[0] * there[x] + weight[1] * there[x + 1] +
-                                 weight[2] * there[x + w] + weight[3] * there[x + w + 1];
-        // Rounded to 8 bits as OpenSlide's picture is, whose colours are multiplied by its alpha.
-        const std::int32_t alpha = (255 * sum + kHalf) >> 18;
-        if (alpha == 0) continue;
-        for (int c = 0; c < 3; ++c) {
-          const std::int32_t value = (weight[0] * upper[c] + weight[1] * upper[c + 3] +
-                                      weight[2] * lower[c] + weight[3] * lower[c + 3] + kHalf) >>
-                                     18;
-          out[c] =
-              static_cast<std::uint8_t>(alpha == 255 ? value : std::min(255 * value / alpha, 255));
-        }
-      }
-    }
+    between_.paint(across, down, width, height, window_, cover_, rgb, stride);
   }
 
   RgbImage read_whole(const TiffDirectory& directory) {
@@ -590,7 +548,9 @@ class TiffSlide final : public Slide {
     std::vector<std::uint8_t> piece;
     for (std::int64_t row = 0; row < directory.tiles_down; ++row) {
       for (std::int64_t col = 0; col < directory.tiles_across; ++col) {
-        if (!decode(directory, col, row, piece)) continue;
+        if (is_missing(directory, col, row)) continue;
+        piece.resize(bytes_of(directory, row));
+        decode(directory, col, row, piece);
         const std::int64_t x = col * directory.tile_width;
         const std::int64_t y = row * directory.tile_height;
         const std::int64_t width = std::min(directory.tile_width, directory.width - x);
@@ -619,6 +579,7 @@ class TiffSlide final : public Slide {
   std::vector<std::uint8_t> plain_;
   std::vector<std::uint8_t> window_;
   std::vector<std::uint8_t> cover_;
+  PixelsBetween between_;
 };
 
 bool detect(const fs::path& path, std::string_view head) {

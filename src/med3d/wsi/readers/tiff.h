@@ -12,13 +12,13 @@
 //   OME       the first directory and its SubIFDs; other directories by the Name of their Image
 //   generic   the first directory, those marked as of reduced resolution, and SubIFDs of the first
 //
-// Pixels are those of openslide_read_region (3.4.1) with its alpha dropped, to the bit wherever
-// (x, y) / downsample is whole, level 0 always. Elsewhere OpenSlide blends the four pixels around
-// by their nearness (256 phases) and so do we, within 3 grey levels of it (more on the slide's
-// outermost half pixel). A region that is wider or higher than 4096 is read in pieces of that size
-// whose corners are cut to whole level-0 pixels, as OpenSlide's are. Where a tile is missing (no
-// bytes) pixels are 0; on a lower level of an Aperio slide they are the means of the level above,
-// where OpenSlide scales that level.
+// Pixels are those of openslide_read_region (3.4.1) with its alpha dropped, to the bit at every
+// corner of every level: between pixels it blends as readers/pixels_between_internal.h says. A
+// region that is wider or higher than 4096 is read in pieces of that size whose corners are cut to
+// whole level-0 pixels, as OpenSlide's are. Two exceptions. A tile that is missing (no bytes) is 0
+// here; on a lower level of an Aperio slide it holds the means of the level above, where OpenSlide
+// scales that level with cairo. A level that is smaller than its tile and not stored as JPEG or
+// JPEG 2000 is read as it is, where OpenSlide shows memory that was never written.
 //
 // Decoded tiles are kept up to 64 MiB: a walk in tile order decodes each tile once.
 //

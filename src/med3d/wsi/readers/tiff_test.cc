@@ -640,9 +640,7 @@ TEST(TiffSlide, RefusesRequestsThatMakeNoSense) {
 
 TEST(TileCache, DropsWhatWasNotUsedForLongest) {
   TileCache cache(3000);
-  const auto tile = [](std::size_t n) {
-    return DecodedTile{1, 1, false, std::vector<std::uint8_t>(n)};
-  };
+  const auto tile = [&](std::size_t n) { return DecodedTile{1, 1, false, cache.memory(n)}; };
   cache.insert(1, tile(1000));  // with 256 of overhead each: 1,256
   cache.insert(2, tile(1000));
   ASSERT_NE(cache.find(1), nullptr);
@@ -651,7 +649,6 @@ TEST(TileCache, DropsWhatWasNotUsedForLongest) {
   EXPECT_NE(cache.find(1), nullptr);
   EXPECT_NE(cache.find(3), nullptr);
   EXPECT_LE(cache.bytes(), 3000U);
-  EXPECT_EQ(cache.take_spare().rgb.size(), 1000U);
   cache.insert(4, tile(9000));  // larger than all: it stays, alone
   EXPECT_NE(cache.find(4), nullptr);
   EXPECT_EQ(cache.find(3), nullptr);

@@ -1,0 +1,92 @@
+#include "med3d/pipeline/survival_run.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <vector>
+
+#include "med3d/core/file.h"
+#include "med3d/core/parallel.h"
+#include "med3d/core/random.h"
+#include "med3d/pipeline/survival_evaluation.h"
+
+namespace med3d::pipeline {
+namespace {
+
+std::optional<SurvivalFold> finished(const std::filesystem::path& file,
+                                     const SurvivalPiece& piece,
+                                     const std::string& key) {
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  try {
+    const Json json = read_json(file);
+    if (json.value("key", "") != key) return std::nullopt;
+    SurvivalFold fold = SurvivalFold::from_json(json.at("outcome"));
+    if (fold.held_out != piece.partition.held_out()) return std::nullopt;
+    return fold;
+  } catch (const std::exception&) {
+    return std::nullopt;  // damaged: it is computed again
+  }
+}
+
+}  // namespace
+
+Json plan_survival_json(const Cohort& cohort, const RunSettings& settings) {
+  const auto specs = survival_model_list(settings, cohort.modality_names());
+  const auto pieces = plan_survival(cohort, settings);
+  Json plan = {{"patients", cohort.size()},
+               {"pieces", pieces.size()},
+               {"fits", pieces.size() * survival_units(settings, specs)},
+               {"models", Json::array()}};
+  for (const auto& spec : specs) plan["models"].push_back(spec.id);
+  return plan;
+}
+
+SurvivalSummary run_survival(const Cohort& cohort,
+                             const RunSettings& settings,
+                             const std::filesystem::path& out,
+                             const std::string& key,
+                             int threads,
+                             Progress& progress) {
+  const auto specs = survival_model_list(settings, cohort.modality_names());
+  const auto pieces = plan_survival(cohort, settings);
+  SurvivalSummary summary;
+  summary.pieces = pieces.size();
+  std::vector<std::optional<SurvivalFold>> folds(pieces.size());
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    folds[i] = finished(out / "folds" / pieces[i].file(), pieces[i], key);
+    if (folds[i]) ++summary.taken_over;
+  }
+  const std::size_t open = pieces.size() - summary.taken_over;
+  if (open > 0) {
+    progress.start("fitting models of time to event", open * survival_units(settings, specs));
+  }
+  parallel_for(pieces.size(), threads, [&](std::size_t i) {
+    if (folds[i]) return;
+    const auto seed = derive_seed(
+        static_cast<std::uint64_t>(settings.run.seed),
+        "survival " + pieces[i].set,
+        {static_cast<std::uint64_t>(pieces[i].repeat), static_cast<std::uint64_t>(pieces[i].fold)});
+    auto fold = fit_survival_fold(cohort, settings, specs, pieces[i].partition, seed, progress);
+    write_json(out / "folds" / pieces[i].file(), {{"key", key}, {"outcome", fold.to_json()}});
+    folds[i] = std::move(fold);
+  });
+  progress.start("evaluating time to event", 0);
+  std::vector<SurvivalFold> all;
+  for (auto& fold : folds) all.push_back(std::move(*fold));
+  SurvivalContext context{
+      cohort, settings, specs, aggregate_survival(cohort, settings, pieces, all), threads};
+  summary.report = evaluate_survival(context);
+  // The fit on all training patients, whether or not there are test patients to judge it on.
+  Json final_fit = Json::object();
+  for (const auto& [id, outcome] : all.front().models) {
+    final_fit[id] =
+        outcome.not_fitted.empty() ? outcome.description : Json{{"not_fitted", outcome.not_fitted}};
+  }
+  summary.report["final_fit"] = {{"n_training", all.front().n_training},
+                                 {"events_training", all.front().events_training},
+                                 {"models", final_fit}};
+  summary.predictions = survival_predictions_csv(context);
+  return summary;
+}
+
+}  // namespace med3d::pipeline
