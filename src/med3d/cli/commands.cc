@@ -14,6 +14,7 @@ namespace med3d {
 extern const Command audit_command;
 extern const Command cohort_check_command;
 extern const Command cohort_synth_command;
+extern const Command compare_command;
 extern const Command completion_command;
 extern const Command config_show_command;
 extern const Command docs_command;
@@ -77,6 +78,7 @@ constexpr std::array kCommands = {
     &doctor_command,
     &limits_command,
     &help_command,
+    &compare_command,
     &completion_command,
     &docs_command,
 };
