@@ -1,8 +1,14 @@
-// Training steps of CLAM_SB a second, beside bench/clam_torch.py (the same net and step in
-// PyTorch).
+// Training of CLAM_SB in bags a second, beside bench/python/clam_torch.py (the same in PyTorch).
 //
 //   bench/clam [threads=2] [bags=40] [patches=1000] [width=1024] [repeats=3] [precision=f32|bf16]
+//              [instance_loss=ce|svm]
+//   bench/clam files=FOLDER [epochs=3] [threads=2] [precision=f32|bf16] [instance_loss=ce|svm]
 //
+// With files, a whole training on the .pt files of a folder, split as clam_torch.py splits them:
+// of ten slides eight train, one validates after each epoch and one tests; both are judged at the
+// end. The rate is that of training bags, as there.
+//
+// Without, steps on bags in memory.
 // The share of the peak is that of one large product in the same arithmetic on the same threads,
 // measured in the same run; a step has 2 N (2 width 512 + 3 * 512 * 512) operations in its
 // products: forward both layers, weight gradients of both, the gradient of h; none for the
@@ -10,10 +16,12 @@
 #include "med3d/mil/clam.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "bench/measure.h"
 #include "med3d/kernels/matmul.h"
 #include "med3d/kernels/tasks.h"
+#include "med3d/mil/train.h"
 
 namespace {
 
@@ -47,10 +55,48 @@ double peak(Arithmetic arithmetic, int threads) {
   return best;
 }
 
+int from_files(const bench::Arguments& arguments, mil::ClamOptions options) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(arguments.text("files"))) {
+    if (entry.path().extension() == ".pt") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  const bench::Stopwatch watch;
+  const mil::FileBags bags(files);
+  mil::TrainingTask task;
+  task.bags = &bags;
+  std::vector<std::size_t> test;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    task.targets.push_back({static_cast<int>(i / 10 % 2), false});
+    (i % 10 < 8 ? task.training : i % 10 == 8 ? task.validation : test).push_back(i);
+  }
+  options.max_epochs = arguments.count("epochs");
+  mil::TrainedClam trained = mil::train_clam(options, task);
+  for (const auto* rows : {&task.validation, &test}) mil::predict_bags(trained.net, task, *rows);
+  const double rate =
+      static_cast<double>(task.training.size()) * options.max_epochs / watch.wall_s();
+  Json json;
+  json["bags"] = files.size();
+  json["epochs"] = options.max_epochs;
+  json["threads"] = options.threads;
+  json["precision"] = trained.net.arithmetic() == Arithmetic::kBf16 ? "bf16" : "f32";
+  json["bags_per_s"] = rate;
+  for (const mil::EpochRecord& epoch : trained.state.curve) {
+    json["training_loss"].push_back(epoch.training_loss);
+    json["validation_loss"].push_back(epoch.validation_loss);
+  }
+  bench::add_times(json, watch.cpu_s(), watch.wall_s());
+  bench::say(fmt::format("clam_sb: {:.1f} bags/s from files", rate), json);
+  return 0;
+}
+
 int program(int argc, char** argv) {
   const bench::Arguments arguments(argc,
                                    argv,
-                                   {{"threads", "2"},
+                                   {{"files", ""},
+                                    {"epochs", "3"},
+                                    {"instance_loss", "ce"},
+                                    {"threads", "2"},
                                     {"bags", "40"},
                                     {"patches", "1000"},
                                     {"width", "1024"},
@@ -60,6 +106,8 @@ int program(int argc, char** argv) {
   options.threads = arguments.count("threads");
   options.embed_dim = static_cast<std::size_t>(arguments.count("width"));
   options.precision = arguments.text("precision") == "bf16" ? Arithmetic::kBf16 : Arithmetic::kF32;
+  options.inst_loss = mil::instance_loss_of(arguments.text("instance_loss"));
+  if (!arguments.text("files").empty()) return from_files(arguments, options);
   const auto patches = static_cast<std::size_t>(arguments.count("patches"));
   const int bags = arguments.count("bags");
   NumpyRandom random(1);

@@ -13,6 +13,7 @@ find_package(CLI11 2.1 REQUIRED)                     # cli
 # HDF5 (io): the C library only, in its serial build.
 set(HDF5_PREFER_PARALLEL OFF)
 find_package(HDF5 REQUIRED COMPONENTS C)
+list(GET HDF5_C_LIBRARIES 0 MED3D_HDF5_LIBRARY)      # the others are what it is linked to
 
 # Image codecs (io); TurboJPEG and OpenJPEG: one header and one library each, as Debian ships them.
 find_package(PNG REQUIRED)
@@ -21,6 +22,7 @@ find_library(TURBOJPEG_LIBRARY turbojpeg REQUIRED)
 find_path(OPENJPEG_INCLUDE_DIR openjpeg.h PATH_SUFFIXES openjpeg-2.5 REQUIRED)
 find_library(OPENJPEG_LIBRARY openjp2 REQUIRED)
 find_package(CURL REQUIRED)                          # io (weights by HTTPS)
+list(GET CURL_LIBRARIES 0 MED3D_CURL_LIBRARY)
 
 find_package(SQLite3 REQUIRED)                       # io (indexes and the store of runs)
 

@@ -2,7 +2,7 @@
 
     python3 medicalnet.py [THREADS [ROUNDS [DEPTH SIDE]]]
 
-Beside it: build/release/bench/encoders encoder=resnet18-3d-untrained threads=THREADS precision=f32
+Beside it: med3d bench encoders --encoder resnet18-3d-untrained --threads THREADS --precision f32
 Processor seconds with one thread, wall seconds with more; the best of ROUNDS.
 """
 import sys

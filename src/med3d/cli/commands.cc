@@ -12,6 +12,9 @@ namespace med3d {
 
 // A plain list: objects that registered themselves would be dropped by the linker without a word.
 extern const Command audit_command;
+extern const Command bench_encoders_command;
+extern const Command bench_readers_command;
+extern const Command bench_train_command;
 extern const Command cohort_check_command;
 extern const Command cohort_synth_command;
 extern const Command compare_command;
@@ -35,10 +38,16 @@ extern const Command slide_splits_command;
 extern const Command slide_synth_command;
 extern const Command slide_tile_command;
 extern const Command slide_train_command;
+extern const Command volume_aggregate_command;
+extern const Command volume_convert_command;
 extern const Command volume_explain_command;
+extern const Command volume_extract_command;
+extern const Command volume_features_command;
 extern const Command volume_filter_command;
 extern const Command volume_finetune_command;
 extern const Command volume_index_command;
+extern const Command volume_info_command;
+extern const Command volume_preview_command;
 extern const Command volume_radiomics_command;
 extern const Command weights_convert_command;
 extern const Command weights_fetch_command;
@@ -64,8 +73,14 @@ constexpr std::array kCommands = {
     &slide_evaluate_command,
     &slide_heatmap_command,
     &slide_synth_command,
+    &volume_features_command,
     &volume_index_command,
     &volume_filter_command,
+    &volume_info_command,
+    &volume_convert_command,
+    &volume_preview_command,
+    &volume_extract_command,
+    &volume_aggregate_command,
     &volume_radiomics_command,
     &volume_finetune_command,
     &volume_explain_command,
@@ -76,6 +91,9 @@ constexpr std::array kCommands = {
     &weights_convert_command,
     &weights_verify_command,
     &doctor_command,
+    &bench_encoders_command,
+    &bench_readers_command,
+    &bench_train_command,
     &limits_command,
     &help_command,
     &compare_command,

@@ -15,6 +15,7 @@
 #include "med3d/core/json.h"
 #include "med3d/core/limits.h"
 #include "med3d/core/matrix.h"
+#include "med3d/core/on_demand.h"
 #include "med3d/core/parallel.h"
 #include "med3d/core/progress.h"
 #include "med3d/core/random.h"
@@ -217,6 +218,37 @@ TEST(Matrix, TakesRowsInOrderWithRepeats) {
   EXPECT_EQ(taken.rows(), 3U);
   EXPECT_EQ(taken(0, 1), 4);
   EXPECT_EQ(taken(2, 0), 1);
+}
+
+TEST(OnDemandLibrary, GivesTheAddressOfItsFunctions) {
+  static int opened = 0;
+  OnDemandLibrary library = {"libz.so.1", "/nowhere", [](void*) { ++opened; }};
+  const auto crc32 = reinterpret_cast<unsigned long (*)(unsigned long, const char*, unsigned)>(
+      open_on_demand(library, "crc32"));
+  EXPECT_EQ(crc32(0, "123456789", 9), 0xCBF43926UL);  // the check value of CRC-32
+  EXPECT_NE(open_on_demand(library, "adler32"), nullptr);
+  EXPECT_EQ(opened, 1);
+}
+
+TEST(OnDemandLibrary, NamesWhatIsMissing) {
+  const auto message = [](OnDemandLibrary& library) -> std::string {
+    try {
+      open_on_demand(library, "no_such_function");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
+      return error.what();
+    }
+    return "nothing was thrown";
+  };
+  OnDemandLibrary absent = {"libmed3d_absent.so.9", "/nowhere/libmed3d_absent.so", nullptr};
+  for (int again = 0; again < 2; ++again) {
+    const std::string found = message(absent);
+    EXPECT_TRUE(found.starts_with("the library libmed3d_absent.so.9 cannot be opened: ")) << found;
+  }
+  OnDemandLibrary without = {"libz.so.1", "/nowhere", nullptr};
+  const std::string found = message(without);
+  EXPECT_TRUE(found.starts_with("the library libz.so.1 has no function no_such_function, expected"))
+      << found;
 }
 
 }  // namespace

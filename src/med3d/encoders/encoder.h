@@ -56,6 +56,15 @@ class Encoder {
   // rgb  (n, input_px, input_px, 3), any n >= 1
   virtual void calibrate(std::span<const std::uint8_t> /*rgb*/) {}
 
+  // What calibrate() found, the largest magnitude of each layer's values: kept, it repeats a run
+  // without the tiles. Empty in other precisions and before calibrate().
+  virtual std::vector<float> scales() const { return {}; }
+
+  // Instead of calibrate(): scales() of the same encoder with the same weights. Throws Error(kData)
+  // for another number of them or one that is negative or not finite. In other precisions nothing
+  // is done.
+  virtual void set_scales(std::span<const float> /*scales*/) {}
+
   // rgb         (n, input_px, input_px, 3) 8-bit pixels, n <= EncoderOptions::batch; scaled to
   //             [0, 1] and normalised by the spec's mean and stddev inside
   // embeddings  (n, embedding_dim)

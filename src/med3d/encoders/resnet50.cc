@@ -29,6 +29,8 @@ constexpr std::array<float, 3> kStddev = {0.229F, 0.224F, 0.225F};
 constexpr std::array<int, 3> kBlocks = {3, 4, 6};
 constexpr std::int64_t kWidth = 64;     // of the first group; doubles with each
 constexpr std::int64_t kExpansion = 4;  // of a block's last convolution
+// Of the net: input, stem, pool, three convolutions a block, a shortcut a group, mean.
+constexpr std::size_t kNodes = 3 + 3 * (3 + 4 + 6) + 3 + 1;
 
 // The tensor of that name and shape.
 using Source =
@@ -200,13 +202,25 @@ class Resnet50 : public Encoder {
     if (!parameters_) return;  // not in int8, or done
     ConvNet exact =
         assemble(*parameters_, {Arithmetic::kF32, 1, 1}, Resnet50End::kEmbedding, kInputPx);
-    const std::vector<float> largest = exact.largest_values(rgb);
-    net_ = assemble(std::move(*parameters_),
-                    {Arithmetic::kInt8, lanes_, 1},
-                    Resnet50End::kEmbedding,
-                    kInputPx,
-                    largest);
-    parameters_.reset();
+    quantise(exact.largest_values(rgb));
+  }
+
+  std::vector<float> scales() const override { return scales_; }
+
+  void set_scales(std::span<const float> scales) override {
+    if (!parameters_) return;
+    for (const float scale : scales) {
+      if (!(scale >= 0.0F) || !std::isfinite(scale)) {
+        throw Error(
+            ErrorKind::kData,
+            fmt::format("resnet50: an int8 scale of {}, expected finite numbers from 0", scale));
+      }
+    }
+    if (scales.size() != kNodes) {
+      throw Error(ErrorKind::kData,
+                  fmt::format("resnet50: {} int8 scales, expected {}", scales.size(), kNodes));
+    }
+    quantise({scales.begin(), scales.end()});
   }
 
   void encode(std::span<const std::uint8_t> rgb, std::span<float> embeddings) override {
@@ -224,9 +238,20 @@ class Resnet50 : public Encoder {
   }
 
  private:
+  void quantise(std::vector<float> largest) {
+    net_ = assemble(std::move(*parameters_),
+                    {Arithmetic::kInt8, lanes_, 1},
+                    Resnet50End::kEmbedding,
+                    kInputPx,
+                    largest);
+    parameters_.reset();
+    scales_ = std::move(largest);
+  }
+
   Precision precision_;
   std::int64_t batch_;
   int lanes_;
+  std::vector<float> scales_;
   std::optional<Parameters> parameters_;  // in int8, until calibrate()
   std::optional<ConvNet> net_;
 };

@@ -174,6 +174,19 @@ TEST(Resnet50, Int8StaysNearTorchOnceCalibrated) {
   const auto alone = encoded(*again, std::span(tiles).subspan(half + 3 * kTile, kTile));
   EXPECT_TRUE(std::equal(alone.begin(), alone.end(), found.begin() + 3 * kDim));
   EXPECT_LT(encoder->bytes(), 20'000'000U);
+  // So does what it found, without the tiles.
+  std::vector<float> scales = encoder->scales();
+  const auto repeated = load(temporary / "w.pth", Precision::kInt8, 1);
+  EXPECT_TRUE(repeated->scales().empty());
+  expect_error(ErrorKind::kData, "1 int8 scales, expected 46", [&] {
+    repeated->set_scales(std::span(scales).first(1));
+  });
+  auto broken = scales;
+  broken[5] = -1.0F;
+  expect_error(ErrorKind::kData, "an int8 scale of -1", [&] { repeated->set_scales(broken); });
+  repeated->set_scales(scales);
+  EXPECT_EQ(repeated->scales(), scales);
+  EXPECT_EQ(encoded(*repeated, std::span(tiles).subspan(half + 3 * kTile, kTile)), alone);
 }
 
 // Where a difference starts would show here.

@@ -91,7 +91,7 @@ ClamSplit parse_clam_split(std::string_view text,
 // One row a prediction, in their order. Throws Error(kUsage) for a row beyond the dataset.
 std::string clam_fold_csv(const ClamDataset& dataset, std::span<const BagPrediction> predictions);
 
-// AUC of two classes with DeLong's interval; of more the mean over classes of one against the rest,
+// AUC of two classes with DeLong's interval on the logit scale; of more the mean over classes of one against the rest,
 // without an interval (CLAM's default, classes that are absent left out there; not estimable here).
 stats::Estimate bag_auc(std::span<const BagPrediction> predictions);
 // Share of right Y_hat, with Wilson's interval.

@@ -624,7 +624,15 @@ void list_folder(const fs::path& folder, bool recursive, std::vector<Candidate>&
   }
   if (error) throw Error(ErrorKind::kIo, folder.string() + ": " + error.message());
   std::sort(files.begin(), files.end());
-  for (const auto& file : files) add_file(file, out);
+  // "<item>.json" beside "<item>.npy" is its record (pipeline/volumes), no item of its own.
+  const auto is_record = [&](const fs::path& file) {
+    if (lower_extension(file) != ".json") return false;
+    fs::path features = file;
+    return std::binary_search(files.begin(), files.end(), features.replace_extension(".npy"));
+  };
+  for (const auto& file : files) {
+    if (!is_record(file)) add_file(file, out);
+  }
 }
 
 void list_table(const fs::path& file, std::vector<Candidate>& out) {

@@ -43,6 +43,14 @@ struct ClassCounts {
   std::array<std::size_t, 2> after{};
 };
 
+// What a model of bags makes of one scan of a patient.
+struct ScanScore {
+  std::string modality;      // "ct", "mri"
+  std::size_t item = 0;      // of that modality
+  double weight = 0.0;       // in the patient's bag; those of a bag add up to 1
+  double probability = 0.0;  // of the scan by itself
+};
+
 class Model {
  public:
   virtual ~Model() = default;
@@ -52,6 +60,11 @@ class Model {
 
   // An inner layer for each row (rows without a modality are zero); empty if there is none.
   virtual Matrix<float> embed(const Cohort&, const Rows&, int /*layer*/) const { return {}; }
+
+  // Of a model of bags of scans: one for each scan of these rows, means over its members. The
+  // weight is that of attention, or 1 for the scan by which max pooling decides (the first of
+  // equals), or one over their number. Empty for every other model.
+  virtual std::vector<ScanScore> scan_scores(const Cohort&, const Rows&) const { return {}; }
 
   // The learning curve of the first member, or null.
   virtual const nn::LearningCurve* curve() const { return nullptr; }

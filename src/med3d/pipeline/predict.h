@@ -15,7 +15,7 @@ struct PredictRequest {
   std::filesystem::path model;  // folder of a bundle
   std::optional<std::filesystem::path> clinical;
   std::optional<std::filesystem::path> ct, mri, wsi;
-  std::string case_from = "name";   // "name" or "mmist": how an item's name tells its patient
+  std::string case_from = "name";   // "name", "mmist" or "folder": how an item tells its patient
   std::vector<std::string> models;  // ids; empty = all arms and fusions
   int threads = 1;
 };

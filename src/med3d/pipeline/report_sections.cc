@@ -70,7 +70,7 @@ Json protocol_section(const Cohort& cohort, const RunSettings& settings) {
   fact("Threshold", v.threshold == "half" ? "0.5" : "best out-of-fold balanced accuracy");
   fact("Ranking metric, declared before the run", v.rank_metric);
   fact("Intervals",
-       fmt::format("{} %: DeLong for AUROC, {} patient-level bootstrap samples for the rest",
+       fmt::format("{} %: DeLong on the logit scale for AUROC, {} patient-level bootstrap samples for the rest",
                    format_double(100 * v.confidence),
                    v.bootstrap));
   for (const auto& [key, values] : v.select) fact("Candidates of " + key, join(values, ", "));

@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "med3d/core/error.h"
@@ -89,10 +91,25 @@ Cells native_cells(const FrameFormat& format, std::string_view bytes) {
 Cells rle_cells(const FrameFormat& format, std::string_view bytes) {
   const auto plane = static_cast<std::size_t>(format.columns * format.rows);
   const auto segments = static_cast<std::size_t>(format.bits_allocated / 8);
-  const auto planes = decode_dicom_rle(bytes, segments, plane);
+  auto planes = decode_dicom_rle(bytes, segments, plane);
   Cells out;
   out.bytes = static_cast<int>(segments);
+  if (segments == 1) {
+    out.owned = std::move(planes);
+    out.data = out.owned.data();
+    return out;
+  }
   out.owned.resize(planes.size());
+  if (segments == 2) {  // nearly all there are; a whole sample at once, which vectors can do
+    const std::uint8_t* high = planes.data();
+    const std::uint8_t* low = high + plane;
+    for (std::size_t i = 0; i < plane; ++i) {
+      const auto cell = static_cast<std::uint16_t>(high[i] << 8 | low[i]);
+      std::memcpy(out.owned.data() + 2 * i, &cell, sizeof cell);
+    }
+    out.data = out.owned.data();
+    return out;
+  }
   for (std::size_t s = 0; s < segments; ++s) {
     const std::uint8_t* from = planes.data() + s * plane;
     std::uint8_t* to = out.owned.data() + (segments - 1 - s);
@@ -283,6 +300,19 @@ void unpack_small(const Cells& cells,
   const double slope = rescale.slope();
   const double intercept = rescale.intercept();
   const std::uint8_t* from = cells.data;
+  // CT as it nearly always is: whole numbers that a float holds, so that no double is needed.
+  constexpr double kMostIntercept = 1 << 23;
+  if (slope == 1.0 && std::abs(intercept) <= kMostIntercept && intercept == std::floor(intercept)) {
+    const auto offset = static_cast<std::int32_t>(intercept);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      Cell cell = 0;
+      std::memcpy(&cell, from + i * sizeof(Cell), sizeof(Cell));
+      const std::int32_t value =
+          (((static_cast<std::int32_t>(cell) >> shift) & mask) ^ sign) - sign;
+      out[i] = static_cast<float>(value + offset);
+    }
+    return;
+  }
   for (std::size_t i = 0; i < out.size(); ++i) {
     Cell cell = 0;
     std::memcpy(&cell, from + i * sizeof(Cell), sizeof(Cell));
@@ -341,6 +371,13 @@ Codec codec_of(std::string_view transfer_syntax) {
   }
   throw Error(ErrorKind::kUnsupported,
               fmt::format("transfer syntax: {}", shown_dicom_uid(transfer_syntax)));
+}
+
+std::string_view syntax_name(std::string_view transfer_syntax) {
+  for (const Syntax& syntax : kSyntaxes) {
+    if (syntax.uid == transfer_syntax) return syntax.name;
+  }
+  return "";
 }
 
 void decode_grey_frame(const FrameFormat& format, std::string_view bytes, std::span<float> out) {

@@ -19,6 +19,9 @@ enum class Codec { kNative, kRle, kJpeg, kJpegLs, kJpeg2000 };
 // Throws Error(kUnsupported) naming the transfer syntax.
 Codec codec_of(std::string_view transfer_syntax);
 
+// "explicit little endian", "RLE", ...; "" for what is not in the list.
+std::string_view syntax_name(std::string_view transfer_syntax);
+
 struct FrameFormat {
   std::int64_t columns = 0;
   std::int64_t rows = 0;

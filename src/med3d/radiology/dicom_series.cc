@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "med3d/core/error.h"
@@ -269,6 +271,14 @@ FileHeader header_of(const fs::path& path, std::size_t number) {
   return out;
 }
 
+// Whether slope and intercept could carry a sample of 32 bits beyond a float; of others no voxel
+// has to be looked at.
+bool may_overflow(const Slice& slice) {
+  constexpr double kSamples = 4294967296.0;  // 2^32; inverting doubles the range
+  return !(2.0 * std::abs(slice.format.slope) * kSamples + std::abs(slice.format.intercept) <
+           static_cast<double>(std::numeric_limits<float>::max()));
+}
+
 std::string file_name(std::size_t number, std::size_t count) {
   return fmt::format("file {} of {}", number + 1, count);
 }
@@ -397,9 +407,46 @@ SeriesVolume load_series(std::span<const fs::path> files, const SeriesOptions& o
     out.notes.push_back(
         fmt::format("{} images there twice with equal pixels; dropped", out.duplicates));
   }
-  for (const float voxel : out.volume.voxels) {
-    if (!std::isfinite(voxel)) unusable("voxels beyond the range of a float after rescaling");
+  if (std::ranges::any_of(headers.slices, may_overflow)) {
+    for (const float voxel : out.volume.voxels) {
+      if (!std::isfinite(voxel)) unusable("voxels beyond the range of a float after rescaling");
+    }
   }
+  return out;
+}
+
+SeriesInfo inspect_series(std::span<const fs::path> files, const SeriesOptions& options) {
+  options.validate();
+  if (files.empty()) throw Error(ErrorKind::kUsage, "no files, expected those of one series");
+  const Headers headers = read_headers(files, options.threads);
+  std::vector<SlicePlace> places;
+  std::set<std::string> syntaxes;
+  for (const Slice& slice : headers.slices) {
+    places.push_back(slice.place);
+    syntaxes.emplace(radiology::syntax_name(slice.format.transfer_syntax));
+  }
+  const StackPlan plan = radiology::plan_stack(places, options);
+  const Slice& first = headers.slices.front();
+  SeriesInfo out;
+  out.modality = headers.modality;
+  out.size = {first.place.columns, first.place.rows, static_cast<std::int64_t>(plan.grid_slices)};
+  out.spacing_mm = {first.place.spacing_x, first.place.spacing_y, plan.step_mm};
+  Affine axes;
+  for (std::size_t i = 0; i < 3; ++i) {
+    axes.m[i][0] = first.place.row[i];
+    axes.m[i][1] = first.place.column[i];
+    axes.m[i][2] = plan.normal[i];
+  }
+  out.orientation = orientation_code(axes);
+  out.plane = plane_of(first.place.row, first.place.column);
+  out.units = first.hu ? VoxelUnits::kHu : VoxelUnits::kArbitrary;
+  out.bits_stored = first.format.bits_stored;
+  out.is_signed = first.format.is_signed;
+  out.transfer_syntaxes.assign(syntaxes.begin(), syntaxes.end());
+  out.images = headers.slices.size();
+  out.places = plan.places.size();
+  out.tilt_degrees = plan.tilt_degrees;
+  out.notes = plan.notes;
   return out;
 }
 
@@ -423,6 +470,11 @@ FolderSeries find_series(const fs::path& folder, int threads) {
   }
   if (failed)
     throw Error(ErrorKind::kIo, fmt::format("a folder cannot be read: {}", failed.message()));
+  return group_series(files, threads);
+}
+
+FolderSeries group_series(std::span<const fs::path> given, int threads) {
+  std::vector<fs::path> files(given.begin(), given.end());
   std::ranges::sort(files);
   std::vector<std::string> uids(files.size());
   parallel_for(files.size(), threads, [&](std::size_t i) {

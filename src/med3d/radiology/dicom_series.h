@@ -82,6 +82,28 @@ struct SeriesVolume {
 SeriesVolume load_series(std::span<const std::filesystem::path> files,
                          const SeriesOptions& options = {});
 
+// What the headers alone tell.
+struct SeriesInfo {
+  std::string modality;
+  std::array<std::int64_t, 3> size{};  // of the grid: columns, rows, slices; before straightening
+  Vector3 spacing_mm{};
+  std::string orientation;  // orientation_code of the grid
+  Plane plane = Plane::kOblique;
+  VoxelUnits units = VoxelUnits::kArbitrary;
+  int bits_stored = 0;
+  bool is_signed = false;
+  std::vector<std::string> transfer_syntaxes;  // by name, ascending
+  std::size_t images = 0;
+  std::size_t places = 0;  // distinct ones; less than images where some lie at one place
+  double tilt_degrees = 0.0;
+  std::vector<std::string> notes;
+};
+
+// The same without pixels: headers are read, and slices put in their places.
+// Throws as load_series for what headers tell.
+SeriesInfo inspect_series(std::span<const std::filesystem::path> files,
+                          const SeriesOptions& options = {});
+
 struct SeriesFiles {
   std::string series_uid;                    // never to be shown or used as a path
   std::vector<std::filesystem::path> files;  // in order of path
@@ -95,5 +117,8 @@ struct FolderSeries {
 // All series below a folder, by the headers of its files (links are not followed).
 // Throws Error(kNotFound) if it is no folder, kFormat for more than 1,000,000 files.
 FolderSeries find_series(const std::filesystem::path& folder, int threads = 1);
+
+// The same of files that are known. Those that are no regular file count as others.
+FolderSeries group_series(std::span<const std::filesystem::path> files, int threads = 1);
 
 }  // namespace med3d

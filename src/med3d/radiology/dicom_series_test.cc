@@ -415,6 +415,52 @@ TEST_F(MadeSeries, DecodesRunLengths) {
   refused(ErrorKind::kFormat, "bytes, too few for 1 frames of 8000 x 8000 pixels");
 }
 
+// Literals and runs of 1 to 128 in turn, 2 * (1 + ... + 128) = 128 * 129 samples: copies of a known
+// size must not reach beyond a plane, nor leave anything of theirs.
+TEST_F(MadeSeries, DecodesRunsOfEveryLength) {
+  TestSlice slice;
+  slice.syntax = "1.2.840.10008.1.2.5";
+  slice.columns = 129;
+  slice.rows = 128;
+  std::string low;
+  std::vector<float> expected;
+  for (int n = 1; n <= 128; ++n) {
+    low += static_cast<char>(n - 1);
+    for (int i = 0; i < n; ++i) {
+      low += static_cast<char>((7 * n + i) % 251);
+      expected.push_back(static_cast<float>((7 * n + i) % 251));
+    }
+    if (n == 1) {  // there is no run of one
+      low += std::string("\0\x09", 2);
+    } else {
+      low += static_cast<char>(1 - n);
+      low += '\x09';
+    }
+    expected.insert(expected.end(), static_cast<std::size_t>(n), 9.0F);
+  }
+  std::string high;  // 129 runs of 128 zeros
+  for (int i = 0; i < 129; ++i) high += std::string("\x81\0", 2);
+  slice.pixels = encapsulated({rle({high, low})});
+  EXPECT_EQ(values(slice), expected);
+}
+
+TEST_F(MadeSeries, HeadersAloneTellTheGeometry) {
+  add_at({4, 0, 2, 2});
+  const SeriesInfo found = inspect_series(files_);
+  EXPECT_EQ(found.modality, "CT");
+  EXPECT_EQ(found.size, (std::array<std::int64_t, 3>{3, 2, 3}));
+  EXPECT_EQ(found.spacing_mm, (Vector3{0.25, 0.5, 2}));
+  EXPECT_EQ(found.orientation, "LPS");
+  EXPECT_EQ(found.plane, Plane::kAxial);
+  EXPECT_EQ(found.units, VoxelUnits::kHu);
+  EXPECT_EQ(found.bits_stored, 16);
+  EXPECT_EQ(found.transfer_syntaxes, (std::vector<std::string>{"explicit little endian"}));
+  EXPECT_EQ(found.images, 4U);
+  EXPECT_EQ(found.places, 3U);
+  add_at({8});
+  expect_error(ErrorKind::kData, "missing", [&] { inspect_series(files_); });
+}
+
 TEST_F(MadeSeries, DropsAnImageThatIsThereTwice) {
   add_at({0, 2, 2, 4});
   const SeriesVolume found = load(files_);

@@ -224,6 +224,49 @@ Volume resample_to_spacing(const Volume& volume, const Vector3& spacing_mm, int 
   return out;
 }
 
+Volume resample_around_centre(const Volume& volume,
+                              const Vector3& spacing_mm,
+                              const VolumeSize& size,
+                              float fill,
+                              int threads) {
+  volume.validate();
+  checked_voxels(size, "resampled volume");
+  Vector3 start{};
+  Vector3 step{};
+  std::array<AxisTaps, 3> taps;
+  VolumeSize first{};  // of the new voxels whose centres lie in the old field of view
+  VolumeSize inside{};
+  for (std::size_t i = 0; i < 3; ++i) {
+    if (!(spacing_mm[i] > 0.0) || !std::isfinite(spacing_mm[i])) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("a spacing of {} mm, expected above 0", spacing_mm[i]));
+    }
+    step[i] = spacing_mm[i] / volume.spacing_mm[i];
+    const auto old_size = static_cast<double>(volume.size[i]);
+    start[i] = 0.5 * (old_size - 1.0 - static_cast<double>(size[i] - 1) * step[i]);
+    const auto at = [&](std::int64_t o) { return start[i] + static_cast<double>(o) * step[i]; };
+    while (first[i] < size[i] && at(first[i]) < -0.5) ++first[i];
+    while (first[i] + inside[i] < size[i] && at(first[i] + inside[i]) <= old_size - 0.5) {
+      ++inside[i];
+    }
+    if (inside[i] == 0) {
+      throw Error(ErrorKind::kData,
+                  fmt::format("a spacing of {} mm, larger than the scan", spacing_mm[i]));
+    }
+    taps[i] = triangle_taps(volume.size[i], inside[i], at(first[i]), step[i]);
+  }
+  Volume out = on_grid(volume, size, start, step);
+  out.voxels.assign(static_cast<std::size_t>(size[0] * size[1] * size[2]), fill);
+  const std::vector<float> part = apply(volume, taps[0], taps[1], taps[2], threads);
+  const float* from = part.data();
+  for (std::int64_t z = 0; z < inside[2]; ++z) {
+    for (std::int64_t y = 0; y < inside[1]; ++y, from += inside[0]) {
+      std::copy_n(from, inside[0], &out.at(first[0], first[1] + y, first[2] + z));
+    }
+  }
+  return out;
+}
+
 Volume crop_to_mask(const Volume& volume, const Volume& mask, double margin_mm) {
   volume.validate();
   mask.validate();

@@ -55,6 +55,17 @@ Volume resize_antialiased(const Volume& volume, const VolumeSize& size, int thre
 // Throws Error(kUsage) for a spacing that is not above 0.
 Volume resample_to_spacing(const Volume& volume, const Vector3& spacing_mm, int threads = 1);
 
+// The same filter on a grid of exactly this spacing and size around the centre of the volume; what
+// lies outside of the volume's field of view is `fill`.
+//
+// Memory: the result, twice, whatever the spacing.
+// Throws as resample_to_spacing, and Error(kData) for a spacing that steps over the whole volume.
+Volume resample_around_centre(const Volume& volume,
+                              const Vector3& spacing_mm,
+                              const VolumeSize& size,
+                              float fill,
+                              int threads = 1);
+
 // The part of a volume around the voxels of a mask that are above 0, with a margin, cut at the
 // volume's edges.
 //

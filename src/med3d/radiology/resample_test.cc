@@ -114,6 +114,37 @@ TEST(ResampleToSpacing, GivesExactlyThatSpacing) {
   });
 }
 
+// Along x 10 voxels of 1 mm, 4 new ones of 2 mm: centres at 4.5 -3, -1, +1, +3
+// = 1.5, 3.5, 5.5, 7.5. Along y 4 new ones of 4 mm in 10 mm: -1.5 is outside of -0.5 to 9.5, 2.5
+// and 6.5 are in, 10.5 is outside. Along z 4 voxels of 5 mm stay as they are.
+TEST(ResampleAroundCentre, KeepsMillimetresAndFillsUpTheRest) {
+  Volume volume = reference_grid(4, 10, 10);
+  volume.patient_from_voxel.m[2][2] = 5.0;
+  volume.spacing_mm = {1, 1, 5};
+  const Volume out = resample_around_centre(volume, {2, 4, 5}, {4, 4, 4}, -7.0F);
+  EXPECT_EQ(out.size, (VolumeSize{4, 4, 4}));
+  EXPECT_NEAR(out.patient_from_voxel.m[0][3], 1.5, 1e-12);
+  EXPECT_NEAR(out.patient_from_voxel.m[1][3], -1.5, 1e-12);
+  for (std::int64_t x = 0; x < 4; ++x) {
+    EXPECT_EQ(out.at(x, 0, 1), -7.0F);
+    EXPECT_EQ(out.at(x, 3, 1), -7.0F);
+    EXPECT_GE(out.at(x, 1, 1), 0.0F);
+  }
+  // What lies inside is what resampling the whole volume gives.
+  const Volume whole = resample_to_spacing(volume, {2, 1, 5});
+  const Volume part = resample_around_centre(volume, {2, 1, 5}, {3, 10, 4}, 0.0F);
+  EXPECT_EQ(whole.size[0], 5);
+  EXPECT_FLOAT_EQ(part.at(1, 4, 2), whole.at(2, 4, 2));
+  const Volume same = resample_around_centre(volume, volume.spacing_mm, volume.size, 0.0F);
+  EXPECT_EQ(same.voxels, volume.voxels);
+  expect_error(ErrorKind::kData, "larger than the scan", [&] {
+    resample_around_centre(volume, {50, 1, 1}, {4, 4, 4}, 0.0F);
+  });
+  expect_error(ErrorKind::kUsage, "a spacing of 0 mm", [&] {
+    resample_around_centre(volume, {1, 0, 1}, {4, 4, 4}, 0.0F);
+  });
+}
+
 TEST(CropToMask, CutsAroundTheMaskWithAMargin) {
   const Volume volume = reference_grid(5, 6, 7);
   Volume mask = volume;

@@ -81,14 +81,20 @@ AurocDelong auroc_delong(std::span<const std::uint8_t> label,
                          double confidence) {
   const double z = normal_quantile_two_sided(confidence);
   AurocDelong out;
-  out.auroc = auroc(label, score);
+  out.auroc = out.wald = auroc(label, score);
   if (!out.auroc.ok()) return out;
   const Components parts = components(label, score);
   out.variance = covariance(parts, parts);
   if (out.variance > kNoVariance) {
+    const double a = out.auroc.value;
     const double half = z * std::sqrt(out.variance);
-    out.auroc.low = std::max(0.0, out.auroc.value - half);
-    out.auroc.high = std::min(1.0, out.auroc.value + half);
+    out.wald.low = std::max(0.0, a - half);
+    out.wald.high = std::min(1.0, a + half);
+    // With a variance above 0 a is neither 0 nor 1.
+    const double odds = a / (1.0 - a);
+    const double factor = std::exp(half / (a * (1.0 - a)));
+    out.auroc.low = 1.0 / (1.0 + factor / odds);
+    out.auroc.high = 1.0 / (1.0 + 1.0 / (odds * factor));
   }
   return out;
 }

@@ -58,7 +58,7 @@ const Command predict_command = {
           schema.path("mri", "MRI vectors: folder of files, or one CSV");
           schema.path("wsi", "slide vectors: folder of files, or one CSV");
           schema.choice(
-              "case-from", "how a file name tells its patient", {"name", "mmist"}, "name");
+              "case-from", "how a file name tells its patient", {"name", "mmist", "folder"}, "name");
           schema.list("models", "models to ask; default: all arms and fusions");
           schema.path("output", "write CSV here instead of to standard output");
           add_common_threads(schema);

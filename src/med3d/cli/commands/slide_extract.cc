@@ -25,6 +25,7 @@ int run(const Options& options) {
   result.command = "slide extract";
   result.encoder = &encoder;
   result.notice = untrained_notice(encoder);
+  job.times = [&](const pipeline::ExtractTimes& times) { result.times = times; };
   result.outcomes = pipeline::extract_slides(slides, {}, folder, encoder, job, *progress);
   result.files = {"h5_files", "pt_files"};
   return finish_slides(options, folder, result, *progress);

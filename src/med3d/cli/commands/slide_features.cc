@@ -34,7 +34,7 @@ void check_scale(const pipeline::TileJob& tiles, std::string_view encoder, Progr
 
 int run(const Options& options) {
   const auto tile_job = read_tile_job(options, true);
-  const auto extract_job = read_extract_job(options);
+  auto extract_job = read_extract_job(options);
   const auto aggregate_job = read_aggregate_job(options);
   const auto progress = make_console_progress(options.quiet() || options.json());
   const auto slides = read_slides(options, *progress, tile_job.process_list);
@@ -52,6 +52,7 @@ int run(const Options& options) {
   result.command = "slide features";
   result.encoder = &encoder;
   result.notice = untrained_notice(encoder);
+  extract_job.times = [&](const pipeline::ExtractTimes& times) { result.times = times; };
   auto& outcomes = result.outcomes;
   outcomes = pipeline::tile_slides(slides, folder, tile_job, *progress);
   outcomes = pipeline::extract_slides(

@@ -67,9 +67,31 @@ int finish_slides(const Options& options,
   write_json(folder.outcomes_json(), document);
   progress.finish();
 
+  const pipeline::ExtractTimes& times = result.times;
   if (options.json()) {
+    // Of this run: the file above is the same whenever it is made.
+    if (times.tiles > 0) {
+      document["timing"] = {{"tiles", times.tiles},
+                            {"wall_s", times.wall_s},
+                            {"encode_s", times.encode_s},
+                            {"wait_s", times.wait_s},
+                            {"encoder_busy", times.busy()},
+                            {"read_cpu_s", times.read_cpu_s},
+                            {"process_cpu_s", times.process_cpu_s},
+                            {"read_share", times.read_share()}};
+    }
     print_json(document);
   } else {
+    if (times.tiles > 0) {
+      progress.note(fmt::format(
+          "{} tiles in {:.1f} s: encoder busy {:.0f} % of the time, {:.0f} % waiting for tiles; "
+          "reading them took {:.1f} % of the processor time",
+          times.tiles,
+          times.wall_s,
+          100.0 * times.busy(),
+          100.0 * times.wait_s / times.wall_s,
+          100.0 * times.read_share()));
+    }
     for (const auto& outcome : result.outcomes) {
       for (const auto& warning : outcome.warnings) {
         progress.warn(outcome.slide_id + ": " + warning);

@@ -26,6 +26,7 @@ struct SlideResult {
   std::string command;  // "slide tile"
   std::vector<pipeline::SlideOutcome> outcomes;
   const pipeline::LoadedEncoder* encoder = nullptr;  // if one was at work
+  pipeline::ExtractTimes times;                      // tiles 0: nothing was encoded
   std::string notice;                                // what every output must say, or empty
   std::vector<std::string> files;                    // written for all slides, for the last lines
 };

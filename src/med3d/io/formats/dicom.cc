@@ -25,6 +25,7 @@ constexpr std::uint64_t kMaxElements = 2'000'000;
 constexpr std::uint64_t kMaxFragments = 1ULL << 22;
 constexpr std::uint64_t kFirstRead = 64 << 10;
 constexpr std::uint64_t kMaxValues = 1 << 20;
+constexpr std::size_t kLongestRun = 128;  // of PackBits
 
 constexpr DicomTag kItem = 0xFFFEE000;
 constexpr DicomTag kItemEnd = 0xFFFEE00D;
@@ -688,8 +689,17 @@ std::vector<std::uint8_t> decode_dicom_rle(std::string_view bytes,
       if (count > plane - done || stored > end - at) {
         refuse(fmt::format("RLE: a run goes beyond segment {}", s));
       }
+      // Where there is room, as much as the longest run has: a copy of known size costs a few
+      // instructions, and what is too much is written over by the runs that follow.
+      const bool roomy = plane - done >= kLongestRun;
       if (code < 0) {
-        std::memset(to + done, bytes[at], count);
+        if (roomy) {
+          std::memset(to + done, bytes[at], kLongestRun);
+        } else {
+          std::memset(to + done, bytes[at], count);
+        }
+      } else if (roomy && end - at >= kLongestRun) {
+        std::memcpy(to + done, bytes.data() + at, kLongestRun);
       } else {
         std::memcpy(to + done, bytes.data() + at, count);
       }

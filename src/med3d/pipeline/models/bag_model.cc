@@ -89,6 +89,30 @@ class BagModel final : public Model {
                    rows.size());
   }
 
+  std::vector<ScanScore> scan_scores(const Cohort& cohort, const Rows& rows) const override {
+    const auto bags = scaled(cohort, rows);
+    const std::size_t n = bags.bag_of_instance.size();
+    std::vector<ScanScore> out(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      out[i].modality = bags.item_of_instance[i].first;
+      out[i].item = bags.item_of_instance[i].second;
+    }
+    const auto share = 1.0 / static_cast<double>(members_.members().size());
+    const nn::Bags data{bags.instances, bags.bag_of_instance};
+    for (const auto& member : members_.members()) {
+      if (n == 0) break;
+      const auto probability = member.instance_scores(data);
+      const auto weight = options_.pool == nn::Pool::kAttention
+                              ? member.attention_weights(data)
+                              : weights_by_pool(probability, bags.bag_of_instance);
+      for (std::size_t i = 0; i < n; ++i) {
+        out[i].probability += share * probability[i];
+        out[i].weight += share * weight[i];
+      }
+    }
+    return out;
+  }
+
   const nn::LearningCurve* curve() const override { return members_.curve(); }
 
   Json save(const std::string& name, TensorStore& store) const override {
@@ -107,6 +131,24 @@ class BagModel final : public Model {
   }
 
  private:
+  // Of pooling without attention; bags are contiguous.
+  std::vector<double> weights_by_pool(const std::vector<double>& probability,
+                                      const std::vector<std::size_t>& bag_of_instance) const {
+    std::vector<double> out(probability.size(), 0.0);
+    for (std::size_t begin = 0, end = 0; begin < out.size(); begin = end) {
+      std::size_t top = begin;
+      for (end = begin; end < out.size() && bag_of_instance[end] == bag_of_instance[begin]; ++end) {
+        if (probability[end] > probability[top]) top = end;
+      }
+      if (options_.pool == nn::Pool::kMax) {
+        out[top] = 1.0;
+      } else {
+        for (std::size_t i = begin; i < end; ++i) out[i] = 1.0 / static_cast<double>(end - begin);
+      }
+    }
+    return out;
+  }
+
   PatientBags scaled(const Cohort& cohort, const Rows& rows) const {
     auto bags = gather_bags(cohort, rows, modalities_);
     check_width(bags.instances, inputs_, modalities_);

@@ -63,6 +63,7 @@ class Ensemble {
   }
   // Hidden layers of different networks do not share axes: the first member's is the embedding.
   const Network& first() const { return members_.front(); }
+  const std::vector<Network>& members() const { return members_; }
   const nn::LearningCurve* curve() const { return &members_.front().curve(); }
 
   // Puts the members' arrays into the store and says in `json` where they are.

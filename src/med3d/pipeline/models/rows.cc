@@ -132,6 +132,7 @@ PatientBags gather_bags(const Cohort& cohort,
         }
         bags.instances.append_row(modality->items.row(item));
         bags.bag_of_instance.push_back(b);
+        bags.item_of_instance.emplace_back(name, item);
       }
     }
   }

@@ -65,6 +65,7 @@ Partition training_split(const FitRequest& request,
 struct PatientBags {
   Matrix<float> instances;
   std::vector<std::size_t> bag_of_instance;
+  std::vector<std::pair<std::string, std::size_t>> item_of_instance;  // modality, item of it
   Selected chosen;  // rows that have at least one scan
 };
 PatientBags gather_bags(const Cohort& cohort,

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <condition_variable>
+#include <ctime>
 #include <deque>
 #include <mutex>
 #include <set>
@@ -46,6 +48,16 @@ constexpr std::int64_t kStainPixels = 4'000;  // of each
 
 constexpr std::size_t kCalibrationTiles = 64;         // that int8 takes its scales from
 constexpr std::size_t kCalibrationTilesOfASlide = 8;  // at most, evenly over its tiles
+
+double wall_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double processor_s(clockid_t clock) {  // of the thread or the process
+  timespec time{};
+  clock_gettime(clock, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
 
 // A slide between its first tile and its files. Readers fill it, the encoding thread finishes it.
 struct Work {
@@ -144,6 +156,8 @@ class Extraction {
   }
 
   std::vector<SlideOutcome> run() {
+    const double begin = wall_s();
+    const double process_begin = processor_s(CLOCK_PROCESS_CPUTIME_ID);
     if (encoder_.encoder->precision() == Precision::kInt8) calibrate();
     std::vector<std::thread> readers;
     try {
@@ -155,15 +169,43 @@ class Extraction {
       throw;
     }
     for (auto& reader : readers) reader.join();
+    if (job_.times && times_.tiles > 0) {
+      times_.wall_s = wall_s() - begin;
+      times_.process_cpu_s = processor_s(CLOCK_PROCESS_CPUTIME_ID) - process_begin;
+      job_.times(times_);
+    }
     return std::move(outcomes_);
   }
 
  private:
   // ---- before them: the scales of int8
 
+  // What this encoder found in this folder before, so that slides added later meet the same scales.
+  bool take_scales() {
+    if (job_.redo || !fs::exists(folder_.int8_scales())) return false;
+    try {
+      const Json found = read_json(folder_.int8_scales());
+      if (found.at("encoder") != scales_of_what()) return false;
+      encoder_.encoder->set_scales(found.at("scales").get<std::vector<float>>());
+      calibration_ = found.at("calibrated_on").get<std::string>();
+    } catch (const std::exception&) {
+      return false;  // a damaged file is none
+    }
+    return true;
+  }
+
+  Json scales_of_what() const {
+    return {{"name", encoder_.name},
+            {"weights_sha256", encoder_.weights_sha256},
+            {"weights_seed", encoder_.trained ? Json() : Json(job_.seed)},
+            {"options", encoder_.options},
+            {"input_px", encoder_.input_px}};
+  }
+
   // From the first slides that can be read, so that a job that goes on takes the same ones. Errors
   // are told where the slide is read in earnest.
   void calibrate() {
+    if (take_scales()) return;
     std::vector<std::uint8_t> pixels;
     for (std::size_t i = 0; i < slides_.size() && pixels.size() < kCalibrationTiles * tile_bytes_;
          ++i) {
@@ -193,6 +235,11 @@ class Extraction {
     calibration_ =
         sha256_hex(std::string_view(reinterpret_cast<const char*>(pixels.data()), pixels.size()));
     encoder_.encoder->calibrate(pixels);
+    const std::vector<float> scales = encoder_.encoder->scales();
+    if (scales.empty()) return;
+    write_json(
+        folder_.int8_scales(),
+        {{"encoder", scales_of_what()}, {"calibrated_on", calibration_}, {"scales", scales}});
   }
 
   // ---- readers
@@ -210,6 +257,10 @@ class Extraction {
       } catch (const std::exception& error) {
         fail(*work, error);
       }
+    }
+    {
+      const std::lock_guard lock(failing_);
+      times_.read_cpu_s += processor_s(CLOCK_THREAD_CPUTIME_ID);
     }
     queue_.reader_done();
   }
@@ -485,7 +536,10 @@ class Extraction {
                     pixels.data() + n * tile_bytes_);
         n += take;
       }
+      const double begin = wall_s();
       encoder_.encoder->encode({pixels.data(), n * tile_bytes_}, {out.data(), n * dim_});
+      times_.encode_s += wall_s() - begin;
+      times_.tiles += static_cast<std::int64_t>(n);
       for (std::size_t done = 0; done < n;) {
         Chunk& chunk = waiting.front();
         const std::size_t take = std::min(n - done, chunk.kept - encoded);
@@ -499,7 +553,13 @@ class Extraction {
       open_tiles -= n;
     };
 
-    while (auto chunk = queue_.pop()) {
+    const auto next = [&] {
+      const double begin = wall_s();
+      auto chunk = queue_.pop();
+      times_.wait_s += wall_s() - begin;
+      return chunk;
+    };
+    while (auto chunk = next()) {
       open_tiles += chunk->kept;
       waiting.push_back(std::move(*chunk));
       settle();
@@ -600,6 +660,7 @@ class Extraction {
   std::size_t dim_;
   std::string calibration_;  // hash of the tiles that int8 took its scales from
   Queue queue_;
+  ExtractTimes times_;
   std::set<std::string> tiled_;  // file names of slides that were: without coordinates, no tissue
   std::mutex failing_;
   std::atomic<std::size_t> next_{0};

@@ -33,6 +33,19 @@ struct LoadedEncoder {
   std::string options;  // of an encoder that has some: what else decides its features' bits
 };
 
+// Where the time of an extraction went. The encoding thread encodes, waits for tiles, or writes.
+struct ExtractTimes {
+  std::int64_t tiles = 0;      // encoded
+  double wall_s = 0.0;         // from the first slide opened to the last file written
+  double encode_s = 0.0;       // wall, inside the encoder
+  double wait_s = 0.0;         // wall, for tiles: readers too slow
+  double read_cpu_s = 0.0;     // processor time of all readers: decoding, resizing, stains
+  double process_cpu_s = 0.0;  // of the whole process in that time
+
+  double busy() const { return wall_s > 0 ? encode_s / wall_s : 0.0; }  // share, encoder at work
+  double read_share() const { return process_cpu_s > 0 ? read_cpu_s / process_cpu_s : 0.0; }
+};
+
 struct ExtractJob {
   std::int64_t batch = 16;  // tiles at once
   int readers = 1;          // slides read at the same time
@@ -47,6 +60,9 @@ struct ExtractJob {
   bool write_h5 = true;
   bool write_pt = true;
   bool write_safetensors = false;
+  // Called once, when all slides are done, where anything was encoded; or none. What it is told
+  // belongs to this run and to no record.
+  std::function<void(const ExtractTimes&)> times;
 };
 
 // Encodes the tiles of patches/<id>.h5 (ours, CLAM's or TRIDENT's <id>_patches.h5) of each slide

@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "med3d/core/error.h"
+#include "med3d/core/file.h"
 #include "med3d/core/progress.h"
 #include "med3d/io/features.h"
 #include "med3d/pipeline/slides/test_slides.h"
@@ -26,6 +28,7 @@ class MeanEncoder : public Encoder {
   Precision precision() const override { return used; }
   void calibrate(std::span<const std::uint8_t> rgb) override {
     EXPECT_EQ(calls, 0);
+    found = {0.1F, static_cast<float>(rgb.size())};
     calibrated_on = rgb.size() / (3 * kSide * kSide);
   }
   void encode(std::span<const std::uint8_t> rgb, std::span<float> embeddings) override {
@@ -42,6 +45,12 @@ class MeanEncoder : public Encoder {
     }
   }
 
+  std::vector<float> scales() const override { return found; }
+  void set_scales(std::span<const float> scales) override {
+    found.assign(scales.begin(), scales.end());
+  }
+
+  std::vector<float> found;
   Precision used = Precision::kF32;
   std::size_t calibrated_on = 0;
   int calls = 0;
@@ -117,6 +126,25 @@ TEST_F(ExtractSlidesTest, GivesTheSameBytesForAnyBatchAndNumberOfReaders) {
   EXPECT_EQ(all_bytes(), expected);
 }
 
+TEST_F(ExtractSlidesTest, TellsWhereTheTimeWentWhenSomethingWasEncoded) {
+  int told = 0;
+  ExtractTimes times;
+  job_.times = [&](const ExtractTimes& found) {
+    ++told;
+    times = found;
+  };
+  extract();
+  ASSERT_EQ(told, 1);
+  EXPECT_EQ(times.tiles, encoder_->tiles);
+  EXPECT_GT(times.encode_s, 0.0);
+  EXPECT_GT(times.read_cpu_s, 0.0);
+  EXPECT_LE(times.encode_s + times.wait_s, times.wall_s);
+  EXPECT_LE(times.read_cpu_s, times.process_cpu_s);
+  EXPECT_DOUBLE_EQ(times.busy(), times.encode_s / times.wall_s);
+  extract();  // all is there already
+  EXPECT_EQ(told, 1);
+}
+
 TEST_F(ExtractSlidesTest, GoesOnAfterAStopAndEndsWithTheSameBytes) {
   extract();
   const int tiles = encoder_->tiles;
@@ -142,10 +170,26 @@ TEST_F(ExtractSlidesTest, CalibratesAnInt8EncoderOnTheSlidesBeforeTheirFirstBatc
   EXPECT_GE(encoder_->calibrated_on, std::min<std::size_t>(tiles, 8));
   EXPECT_LE(encoder_->calibrated_on, 8 * slides_.size());
 
-  quantised = std::make_unique<MeanEncoder>();
-  quantised->used = Precision::kInt8;
-  outcomes = extract_with(std::move(quantised));
+  // They are kept: another job has them without looking at a tile, unless the weights are others.
+  const std::vector<float> scales = encoder_->found;
+  EXPECT_EQ(scales.size(), 2U);
+  const auto again = [&] {
+    quantised = std::make_unique<MeanEncoder>();
+    quantised->used = Precision::kInt8;
+    outcomes = extract_with(std::move(quantised));
+  };
+  again();
   EXPECT_EQ(outcomes[0].status, SlideStatus::kKept);
+  EXPECT_EQ(encoder_->calibrated_on, 0U);
+  EXPECT_EQ(encoder_->found, scales);
+  write_file_atomic(folder_.int8_scales(), "{");
+  again();
+  EXPECT_GT(encoder_->calibrated_on, 0U) << "a damaged file is none";
+  EXPECT_EQ(outcomes[0].status, SlideStatus::kKept);
+  loaded_.weights_sha256 = "others";
+  again();
+  EXPECT_GT(encoder_->calibrated_on, 0U);
+  EXPECT_EQ(outcomes[0].status, SlideStatus::kDone);
 
   outcomes = extract();
   EXPECT_EQ(encoder_->calibrated_on, 0U) << "f32 has no scales";

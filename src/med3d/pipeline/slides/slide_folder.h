@@ -12,6 +12,7 @@
 //   outcomes.csv, outcomes.json  what became of each slide
 //   slides/<id>.tiles.json       what its tiles were made of
 //   slides/<id>.json             record of a finished slide: what it was made of, and its files
+//   int8_scales.json             what an int8 encoder was calibrated to: with it a run is repeated
 //   slides/.<id>.part            features of a slide that is being encoded
 //   wsi_slide_features.csv, wsi_features.csv   one vector a slide, one a patient
 #pragma once
@@ -53,6 +54,7 @@ struct SlideFolder {
   std::filesystem::path record(const std::string& id) const {
     return root / "slides" / (id + ".json");
   }
+  std::filesystem::path int8_scales() const { return root / "int8_scales.json"; }
   std::filesystem::path partial(const std::string& id) const {
     return root / "slides" / ("." + id + ".part");
   }
