@@ -86,6 +86,7 @@ constexpr std::array kCommands = {
     &volume_explain_command,
     &config_show_command,
     &report_render_command,
+    &compare_command,
     &weights_list_command,
     &weights_fetch_command,
     &weights_convert_command,
@@ -96,7 +97,6 @@ constexpr std::array kCommands = {
     &bench_train_command,
     &limits_command,
     &help_command,
-    &compare_command,
     &completion_command,
     &docs_command,
 };
