@@ -669,7 +669,7 @@ Figure survival_curves(const SurvivalModel& model, const SurvivalModelSet& set) 
   for (const SurvivalGroup& group : set.groups) at_risk = at_risk || !group.at_risk.empty();
   const double below = at_risk ? 16.0 * static_cast<double>(set.groups.size()) + 20.0 : 0.0;
   Svg svg(372, 222 + legend + below);
-  const Frame frame{62, 12 + legend, 296, 164, 0.0, longest, 0.0, 1.0};
+  const Frame frame{72, 12 + legend, 286, 164, 0.0, longest, 0.0, 1.0};
   draw_axes(svg,
             frame,
             "months",
