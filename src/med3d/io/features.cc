@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <fstream>
 #include <map>
 #include <utility>
@@ -80,6 +82,22 @@ const FeatureFormat& format_of(const fs::path& path) {
   return *content;
 }
 
+// How many values, from the first on, are surely finite: all of them, or those before the block
+// that holds one that is not. A block is tested without a branch, which compiles to vector
+// instructions.
+std::size_t finite_until(std::span<const float> values) {
+  constexpr std::size_t kBlock = 4096;
+  for (std::size_t at = 0; at < values.size(); at += kBlock) {
+    std::uint32_t found = 0;
+    for (const float value : values.subspan(at, std::min(kBlock, values.size() - at))) {
+      constexpr std::uint32_t kExponent = 0x7f800000U;
+      found |= (std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent ? 1U : 0U;
+    }
+    if (found != 0) return at;
+  }
+  return values.size();
+}
+
 // Spelling aside: "Case ID", "case_id" and "CaseID" are one name.
 std::string plain_name(std::string_view name) {
   std::string out;
@@ -114,7 +132,7 @@ Matrix<float> read_features(const fs::path& path) {
                             out.rows(),
                             out.cols()));
   }
-  for (std::size_t i = 0; i < out.size(); ++i) {
+  for (std::size_t i = finite_until({out.data(), out.size()}); i < out.size(); ++i) {
     if (!std::isfinite(out.data()[i])) {
       throw Error(ErrorKind::kData,
                   fmt::format("{}: row {}, column {} (counted from 0) is {}, expected a finite "
