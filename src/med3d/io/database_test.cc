@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <string>
 
 #include "med3d/core/file.h"
 #include "med3d/io/test_support.inc"
@@ -17,7 +19,8 @@ namespace fs = std::filesystem;
 
 class DatabaseTest : public ::testing::Test {
  protected:
-  DatabaseTest() : folder_(fs::path(testing::TempDir()) / "med3d_database") {
+  DatabaseTest()
+      : folder_(fs::path(testing::TempDir()) / ("med3d_database_" + std::to_string(::getpid()))) {
     fs::remove_all(folder_);
     fs::create_directories(folder_);
   }

@@ -121,8 +121,9 @@ const Command volume_index_command = {
           schema.path("output", "The index; volumes.sqlite in the folder if not given");
           declare_names(schema);
           schema.path("case-ids", "Table patient_id,case_id: names of your own for the patients");
-          schema.path("volumes",
-                      "Table of NIfTI files: path, and case_id, modality, SeriesDescription, ...");
+          schema.path(
+              "volumes",
+              "Table of NIfTI files: path, and case_id, modality, SeriesDescription and the like");
           schema.choice("dates", "Dates of studies: left out, or moved", {"drop", "shift"}, "drop");
           schema.flag("show-paths", "Name files with a problem; paths may hold names of patients");
           add_common_threads(schema);
