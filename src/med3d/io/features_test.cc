@@ -141,6 +141,16 @@ TEST(Features, RefusesValuesThatAreNotFiniteAndNamesTheCell) {
   expect_error(ErrorKind::kData, "row 0, column 1 (counted from 0) is -inf", [&] {
     read_features(folder / "a.npy");
   });
+  // Values are tested in blocks of 4,096: the first and last of a block, and of the file.
+  for (const std::size_t at : {0, 4095, 4096, 8191, 8192, 8999}) {
+    Matrix<float> large(3, 3000);
+    for (std::size_t i = 0; i < large.size(); ++i) large.data()[i] = 3.4e38F;
+    large.data()[at] = std::numeric_limits<float>::infinity();
+    write_file_atomic(folder / "a.npy", npy_bytes(large));
+    const std::string cell = "row " + std::to_string(at / 3000) + ", column " +
+                             std::to_string(at % 3000) + " (counted from 0) is inf";
+    expect_error(ErrorKind::kData, cell, [&] { read_features(folder / "a.npy"); });
+  }
   write_file_atomic(folder / "a.npy", npy_bytes(Matrix<float>(0, 5)));
   expect_error(ErrorKind::kData, "0 rows of 5 features", [&] { read_features(folder / "a.npy"); });
 }
