@@ -91,7 +91,7 @@ const Command compare_command = {
               .required()
               .repeated()
               .choice("task", "what is compared", {"auto", "classes", "survival"}, "auto")
-              .text("set", "patients of the run folders: test, cross-validation ...", "auto")
+              .text("set", "patients of the run folders: test, cross-validation or another set", "auto")
               .list("models", "models to take from each source; none: the best of each family")
               .text("reference", "the predictor that all others are compared with; none: the first")
               .real("horizon-months",
