@@ -582,9 +582,10 @@ class Extraction {
       std::size_t n = 0;
       std::size_t at = encoded + held_tiles;
       std::size_t begins = 0;  // the chunk that `at` is in
-      while (begins < waiting.size() && at >= waiting[begins].kept) at -= waiting[begins++].kept;
-      std::size_t c = begins;
-      c < waiting.size() && n < batch; ++c, at = 0) {
+      for (; begins < waiting.size() && at >= waiting[begins].kept; ++begins) {
+        at -= waiting[begins].kept;
+      }
+      for (std::size_t c = begins; c < waiting.size() && n < batch; ++c, at = 0) {
         const std::size_t take = std::min(batch - n, waiting[c].kept - at);
         std::copy_n(waiting[c].pixels.data() + at * tile_bytes_,
                     take * tile_bytes_,
