@@ -17,6 +17,7 @@ extern const Command bench_readers_command;
 extern const Command bench_train_command;
 extern const Command cohort_check_command;
 extern const Command cohort_synth_command;
+extern const Command compare_command;
 extern const Command completion_command;
 extern const Command config_show_command;
 extern const Command docs_command;
@@ -85,6 +86,7 @@ constexpr std::array kCommands = {
     &volume_explain_command,
     &config_show_command,
     &report_render_command,
+    &compare_command,
     &weights_list_command,
     &weights_fetch_command,
     &weights_convert_command,

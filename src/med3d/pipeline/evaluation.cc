@@ -20,6 +20,7 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 // Intervals of small tables need fewer resamples than headline figures.
 constexpr int kPatternBootstrap = 200;
 constexpr int kCalibrationBins = 5;
+constexpr const char* kStageGradeModel = "stage_grade_logistic";
 
 // What a model said of the patients for whom it said anything.
 struct Judged {
@@ -64,6 +65,36 @@ Json metrics_json(const stats::MetricSet& set) {
   Json json = Json::object();
   for (const auto& [name, estimate] : set.metrics) json[name] = to_json(estimate);
   return json;
+}
+
+// Stage + grade and the clinical scores on the very patients the model was judged on.
+Json baselines_json(const EvaluationContext& context,
+                    const ModelSpec& spec,
+                    const SetPredictions& set,
+                    const Judged& data) {
+  const double confidence = context.settings.validation.confidence;
+  Json out = Json::array();
+  const auto found = set.models.find(kStageGradeModel);
+  if (found != set.models.end() && spec.id != kStageGradeModel) {
+    std::vector<double> risk;
+    for (const std::size_t row : data.rows) {
+      const auto at = std::lower_bound(set.rows.begin(), set.rows.end(), row) - set.rows.begin();
+      risk.push_back(found->second.probability[static_cast<std::size_t>(at)]);
+    }
+    out.push_back(beside_baseline(kStageGradeModel,
+                                  "Stage and grade, logistic",
+                                  data.label,
+                                  data.probability,
+                                  risk,
+                                  confidence));
+  }
+  if (context.scores != nullptr && !context.scores->empty()) {
+    for (auto& entry :
+         context.scores->beside(data.rows, data.label, data.probability, confidence)) {
+      out.push_back(std::move(entry));
+    }
+  }
+  return out;
 }
 
 Json set_json(const EvaluationContext& context,
@@ -112,6 +143,7 @@ Json set_json(const EvaluationContext& context,
       calibration["n"].push_back(bin.n);
     }
     json["calibration"] = calibration;
+    json["baselines"] = baselines_json(context, spec, set, data);
   }
   return json;
 }

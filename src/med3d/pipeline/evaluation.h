@@ -13,6 +13,7 @@
 
 #include "med3d/core/json.h"
 #include "med3d/pipeline/fold.h"
+#include "med3d/pipeline/score_baselines.h"
 #include "med3d/stats/metric_set.h"
 
 namespace med3d::pipeline {
@@ -51,6 +52,7 @@ struct EvaluationContext {
   const std::vector<ModelSpec>& specs;
   std::vector<SetPredictions> sets;
   int threads = 1;
+  const ScoreBaselines* scores = nullptr;  // of the same cohort; null: no clinical scores
 };
 
 // The sections "models", "comparisons", "availability_results", "late_weights" and "selection" of

@@ -140,7 +140,8 @@ void remove_results(const fs::path& out) {
                            "report.json",
                            "metrics.json",
                            "predictions.csv",
-                           "survival_predictions.csv"}) {
+                           "survival_predictions.csv",
+                           "clinical_scores.csv"}) {
     fs::remove(out / name);
   }
   fs::remove_all(out / "figures");
@@ -290,7 +291,8 @@ RunSummary run_cohort(const Cohort& cohort,
   for (auto& outcome : outcomes) {
     (outcome->repeat < 0 ? final_fit : cross_validation).push_back(std::move(*outcome));
   }
-  EvaluationContext context{cohort, settings, specs, {}, options.threads};
+  const ScoreBaselines scores(cohort);
+  EvaluationContext context{cohort, settings, specs, {}, options.threads, &scores};
   context.sets.push_back(aggregate("cross-validation", cohort, cross_validation));
   if (!final_fit.front().held_out.empty()) {
     context.sets.push_back(aggregate("test", cohort, final_fit));
@@ -338,6 +340,12 @@ RunSummary run_cohort(const Cohort& cohort,
                                       Json::array({"Seed", std::to_string(settings.run.seed)}),
                                       Json::array({"Device", settings.run.device})});
   if (time_to_event) report["survival"] = time_to_event->report;
+  // Of everybody who was followed where there is such a cohort: it holds the others.
+  const ScoreBaselines of_all(survival ? *followed : cohort);
+  if (!of_all.empty()) {
+    report["clinical_scores"] = of_all.summary();
+    write_file_atomic(out / "clinical_scores.csv", of_all.csv());
+  }
   report["tripod"] = tripod_json(report, cohort, settings);
 
   write_file_atomic(out / "predictions.csv", predictions_csv(context));
@@ -351,6 +359,7 @@ RunSummary run_cohort(const Cohort& cohort,
     metrics["models"].push_back(kept);
   }
   metrics["comparisons"] = report["comparisons"];
+  if (report.contains("clinical_scores")) metrics["clinical_scores"] = report["clinical_scores"];
   if (time_to_event) {
     metrics["survival"] = time_to_event->report;
     write_file_atomic(out / "survival_predictions.csv", time_to_event->predictions);

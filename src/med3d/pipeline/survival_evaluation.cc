@@ -28,6 +28,7 @@ namespace {
 namespace ss = stats::survival;
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr const char* kStageGradeModel = "stage_grade_cox";
 constexpr int kGroups = 3;
 const char* const kGroupNames[kGroups] = {"low", "intermediate", "high"};
 constexpr int kCalibrationGroups = 5;
@@ -241,6 +242,31 @@ Json groups_json(const SurvivalContext& context,
   return out;
 }
 
+// Stage + grade and the clinical scores on the very patients the model was judged on.
+Json baselines_json(const SurvivalContext& context,
+                    const SurvivalSpec& spec,
+                    const SurvivalSet& set,
+                    const Judged& data) {
+  const double confidence = context.settings.validation.confidence;
+  Json out = Json::array();
+  const auto found = set.models.find(kStageGradeModel);
+  if (found != set.models.end() && spec.id != kStageGradeModel) {
+    const auto main = index_of(risk_times(context.settings), main_horizon(context.settings));
+    std::vector<double> risk;
+    for (const std::size_t i : data.at) {
+      risk.push_back(found->second.has(i) ? found->second.risk(i, main) : kNone);
+    }
+    out.push_back(beside_baseline(
+        kStageGradeModel, "Stage and grade, ridge Cox", data.times, data.main, risk, confidence));
+  }
+  if (context.scores != nullptr && !context.scores->empty()) {
+    for (auto& entry : context.scores->beside(data.rows, data.times, data.main, confidence)) {
+      out.push_back(std::move(entry));
+    }
+  }
+  return out;
+}
+
 Json set_json(const SurvivalContext& context,
               const SurvivalSpec& spec,
               const SurvivalSet& set,
@@ -364,6 +390,7 @@ Json set_json(const SurvivalContext& context,
                          {"groups", table}};
   if (spec.family == "reference") return json;
 
+  json["baselines"] = baselines_json(context, spec, set, data);
   json["risk_groups"] = groups_json(context, model, data);
   std::vector<double> thresholds;
   for (int step = 1; step <= 12; ++step) thresholds.push_back(0.05 * step);

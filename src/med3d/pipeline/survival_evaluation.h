@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "med3d/core/json.h"
+#include "med3d/pipeline/score_baselines.h"
 #include "med3d/pipeline/survival_fold.h"
 
 namespace med3d::pipeline {
@@ -47,6 +48,7 @@ struct SurvivalContext {
   const std::vector<SurvivalSpec>& specs;
   std::vector<SurvivalSet> sets;
   int threads = 1;
+  const ScoreBaselines* scores = nullptr;  // of the same cohort; null: no clinical scores
 };
 
 // Pieces of one name put together, in the order in which names first appear.

@@ -73,8 +73,9 @@ SurvivalSummary run_survival(const Cohort& cohort,
   progress.start("evaluating time to event", 0);
   std::vector<SurvivalFold> all;
   for (auto& fold : folds) all.push_back(std::move(*fold));
+  const ScoreBaselines scores(cohort);
   SurvivalContext context{
-      cohort, settings, specs, aggregate_survival(cohort, settings, pieces, all), threads};
+      cohort, settings, specs, aggregate_survival(cohort, settings, pieces, all), threads, &scores};
   summary.report = evaluate_survival(context);
   // The fit on all training patients, whether or not there are test patients to judge it on.
   Json final_fit = Json::object();

@@ -50,6 +50,71 @@ std::string performance_text(const Json& report) {
   return join(parts, "; ");
 }
 
+// What the analysis of time to event adds to an item; empty where it adds nothing.
+std::string survival_text(const Json& survival, const std::string& item) {
+  const Json& endpoint = survival.at("endpoint");
+  const Json& follow_up = survival.at("follow_up");
+  const auto months = [](const Json& number) {
+    return number.is_number() ? format_double(number.get<double>()) : std::string("?");
+  };
+  if (item == "5b") {
+    return fmt::format(
+        "median follow-up {} months (reverse Kaplan-Meier), longest {}; calendar "
+        "dates are the author's to add.",
+        number_text(follow_up.at("median_follow_up_months")),
+        months(follow_up.at("longest_months")));
+  }
+  if (item == "8a") {
+    std::vector<std::string> horizons;
+    for (const auto& horizon : endpoint.at("horizons_months")) horizons.push_back(months(horizon));
+    return fmt::format("{} ({}), horizons {} months; patients censored before a horizon: {}.",
+                       endpoint.at("name").get<std::string>(),
+                       endpoint.at("description").get<std::string>(),
+                       join(horizons, ", "),
+                       endpoint.at("unknown_at_horizon").get<std::string>());
+  }
+  if (item == "10") {
+    std::vector<std::string> parts;
+    for (const auto& row : survival.at("sample_size")) {
+      if (!row.contains("patients_needed")) continue;
+      parts.push_back(fmt::format("{}: {} patients and {} events for {} parameters",
+                                  row.at("model").get<std::string>(),
+                                  months(row.at("patients_needed")),
+                                  months(row.at("events_needed")),
+                                  row.at("parameters").dump()));
+    }
+    return parts.empty() ? "" : "Riley's criteria ask for " + join(parts, "; ") + ".";
+  }
+  if (item == "12e") {
+    return "Harrell's and Uno's C, AUC and Brier score by inverse probability of censoring, "
+           "calibration (observed over expected, slope, ICI), decision curves; clinical scores and "
+           "stage + grade on the same patients.";
+  }
+  if (item == "20b" || item == "21") {
+    return fmt::format("{} patients followed, {} events, {} competing events.",
+                       follow_up.at("n").dump(),
+                       follow_up.at("events").dump(),
+                       follow_up.at("competing").dump());
+  }
+  if (item == "23a") {
+    std::vector<std::string> parts;
+    for (const auto& model : survival.at("models")) {
+      if (model.at("family") == "reference") continue;
+      for (const auto& set : model.at("sets")) {
+        if (set.at("name") != survival.at("best").at("set") || !set.contains("metrics")) continue;
+        parts.push_back(fmt::format("{}: C {}",
+                                    model.at("label").get<std::string>(),
+                                    number_text(set.at("metrics").at("c_index"))));
+      }
+    }
+    return join(parts, "; ");
+  }
+  if (item == "23b" && !survival.at("subgroups").empty()) {
+    return "subgroups with their n, events and C-index: see the table.";
+  }
+  return "";
+}
+
 std::string split_text(const Json& report) {
   std::vector<std::string> parts;
   for (const auto& split : report.at("cohort").at("splits")) {
@@ -243,11 +308,16 @@ Json tripod_json(const Json& report, const Cohort& cohort, const RunSettings& se
   };
   Json out = Json::array();
   for (const auto& item : items) {
+    std::string value = item.value;
+    if (report.contains("survival")) {
+      const std::string more = survival_text(report.at("survival"), item.number);
+      if (!more.empty()) value += (value.empty() ? "Time to event: " : " Time to event: ") + more;
+    }
     out.push_back({{"item", item.number},
                    {"section", item.section},
                    {"text", item.text},
-                   {"status", item.value.empty() ? "author" : "filled"},
-                   {"value", item.value}});
+                   {"status", value.empty() ? "author" : "filled"},
+                   {"value", value}});
   }
   return out;
 }

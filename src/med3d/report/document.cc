@@ -447,6 +447,53 @@ Endpoint read_endpoint(const Node& node) {
   return endpoint;
 }
 
+std::pair<Number, Count> read_at_risk(const Node& node) {
+  const auto pair = node.items();
+  if (pair.size() != 2) node.fail("expected a month and a number of patients");
+  return {pair[0].number(), pair[1].count()};
+}
+
+BesideRow read_beside(const Node& node) {
+  node.object();
+  BesideRow row;
+  row.id = node.at("id").text();
+  row.label = node.at("label").text();
+  row.mark = node.text_at("mark");
+  row.n = node.at("n").count();
+  row.events = node.at("events").count();
+  row.model = read_estimate(node.at("model"));
+  row.lowest = read_estimate(node.at("lowest"));
+  row.midpoint = read_estimate(node.at("midpoint"));
+  row.highest = read_estimate(node.at("highest"));
+  row.difference = read_estimate(node.at("difference"));
+  return row;
+}
+
+CalibrationGroup read_calibration_group(const Node& node) {
+  node.object();
+  return {node.at("n").count(), node.at("mean_risk").share(), read_estimate(node.at("observed"))};
+}
+
+DecisionPoint read_decision_point(const Node& node) {
+  node.object();
+  return {node.at("threshold").share(),
+          read_estimate(node.at("net_benefit")),
+          read_estimate(node.at("treat_all"))};
+}
+
+SubgroupRow read_subgroup(const Node& node) {
+  node.object();
+  SubgroupRow row;
+  row.set = node.at("set").text();
+  row.subgroup = node.at("subgroup").text();
+  row.value = node.at("value").scalar();
+  row.model = node.at("model").text();
+  row.n = node.at("n").count();
+  row.events = node.at("events").count();
+  row.c_index = read_estimate(node.at("c_index"));
+  return row;
+}
+
 SurvivalGroup read_survival_group(const Node& node) {
   node.object();
   SurvivalGroup group;
@@ -461,6 +508,7 @@ SurvivalGroup read_survival_group(const Node& node) {
                            group.time_months.size(),
                            group.survival.size()));
   }
+  group.at_risk = node.list_at("at_risk", read_at_risk);
   return group;
 }
 
@@ -476,6 +524,11 @@ SurvivalModelSet read_survival_set(const Node& node) {
     set.groups = groups.at("groups").list(read_survival_group);
     set.log_rank_p = groups.at("log_rank").at("p").share();
   }
+  set.beside = node.list_at("baselines", read_beside);
+  if (node.has("calibration")) {
+    set.calibration = node.at("calibration").list_at("groups", read_calibration_group);
+  }
+  set.decision = node.list_at("decision_curve", read_decision_point);
   return set;
 }
 
@@ -499,6 +552,7 @@ Survival read_survival(const Node& node) {
   survival.events = follow_up.at("events").count();
   survival.competing = follow_up.at("competing").count();
   survival.models = node.list_at("models", read_survival_model);
+  survival.subgroups = node.list_at("subgroups", read_subgroup);
   for (const char* family : {"fusion", "arm", "baseline"}) {
     const std::string id = node.at("best").text_at(family);
     if (!id.empty()) survival.best.push_back(id);

@@ -173,7 +173,23 @@ struct TripodItem {
 struct SurvivalGroup {
   std::string name;
   Count n, events;
-  std::vector<double> time_months, survival;  // steps of Kaplan and Meier, of one length
+  std::vector<double> time_months, survival;      // steps of Kaplan and Meier, of one length
+  std::vector<std::pair<Number, Count>> at_risk;  // month, patients still watched
+};
+// A clinical score or stage + grade on the patients of a model's row.
+struct BesideRow {
+  std::string id, label, mark;
+  Count n, events;
+  Estimate model, lowest, midpoint, highest, difference;  // difference: model minus midpoint
+};
+struct CalibrationGroup {
+  Count n;
+  Number mean_risk;
+  Estimate observed;
+};
+struct DecisionPoint {
+  Number threshold;
+  Estimate net_benefit, treat_all;
 };
 struct SurvivalModelSet {
   std::string name;
@@ -181,6 +197,14 @@ struct SurvivalModelSet {
   Metrics metrics;
   std::vector<SurvivalGroup> groups;
   Number log_rank_p;
+  std::vector<BesideRow> beside;
+  std::vector<CalibrationGroup> calibration;  // at the main horizon
+  std::vector<DecisionPoint> decision;
+};
+struct SubgroupRow {
+  std::string set, subgroup, value, model;
+  Count n, events;
+  Estimate c_index;
 };
 struct SurvivalModel {
   std::string id, label, family;
@@ -192,6 +216,7 @@ struct Survival {
   Count n, events, competing;
   std::vector<SurvivalModel> models;
   std::vector<std::string> best;  // ids of the best arm, fusion and baseline by cross-validation
+  std::vector<SubgroupRow> subgroups;
 };
 
 struct Document {

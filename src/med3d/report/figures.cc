@@ -665,14 +665,31 @@ Figure survival_curves(const SurvivalModel& model, const SurvivalModelSet& set) 
     }
   }
   const double legend = 18.0 * static_cast<double>(set.groups.size());
-  Svg svg(372, 222 + legend);
-  const Frame frame{48, 12 + legend, 310, 164, 0.0, longest, 0.0, 1.0};
+  bool at_risk = false;
+  for (const SurvivalGroup& group : set.groups) at_risk = at_risk || !group.at_risk.empty();
+  const double below = at_risk ? 16.0 * static_cast<double>(set.groups.size()) + 20.0 : 0.0;
+  Svg svg(372, 222 + legend + below);
+  const Frame frame{72, 12 + legend, 286, 164, 0.0, longest, 0.0, 1.0};
   draw_axes(svg,
             frame,
             "months",
             "without the event",
             nice_ticks(frame.x0, frame.x1, 6),
             nice_ticks(0.0, 1.0, 5));
+  if (at_risk) {
+    double y = frame.bottom() + 58;
+    svg.text(0, y, "patients still watched", "small quiet");
+    for (const SurvivalGroup& group : set.groups) {
+      y += 16;
+      svg.text(0, y, shorten(group.name, 9), "tick", group.name);
+      svg.text(frame.x(0.0), y, count(group.n), "tick mid num");
+      for (const auto& [month, n] : group.at_risk) {
+        // The first column is everybody; a month near it would be printed over it.
+        if (!month || frame.x(*month) < frame.x(0.0) + 22 || *month > longest) continue;
+        svg.text(frame.x(*month), y, count(n), "tick mid num");
+      }
+    }
+  }
   svg.begin_plot(frame.left,
                  frame.top,
                  frame.width,
@@ -683,7 +700,12 @@ Figure survival_curves(const SurvivalModel& model, const SurvivalModelSet& set) 
                  frame.y1,
                  "months",
                  "without the event");
-  DataTable data{{"group", "time_months", "survival"}, {}};
+  DataTable data{{"group", "time_months", "survival", "at_risk"}, {}};
+  for (const SurvivalGroup& group : set.groups) {
+    for (const auto& [month, n] : group.at_risk) {
+      data.rows.push_back({group.name, month, std::nan(""), n});
+    }
+  }
   for (std::size_t g = 0; g < set.groups.size(); ++g) {
     const SurvivalGroup& group = set.groups[g];
     std::vector<Point> points = {{frame.x(0.0), frame.y(1.0)}};
@@ -691,7 +713,7 @@ Figure survival_curves(const SurvivalModel& model, const SurvivalModelSet& set) 
     for (std::size_t i = 0; i < group.time_months.size(); ++i) {
       const double t = group.time_months[i];
       const double s = group.survival[i];
-      data.rows.push_back({group.name, t, s});
+      data.rows.push_back({group.name, t, s, std::nan("")});
       if (!std::isfinite(t) || !std::isfinite(s)) continue;
       points.emplace_back(frame.x(t), frame.y(before));
       points.emplace_back(frame.x(t), frame.y(s));

@@ -11,6 +11,7 @@
 #include "med3d/report/figures.h"
 #include "med3d/report/headline.h"
 #include "med3d/report/markup.h"
+#include "med3d/report/survival_figures.h"
 #include "med3d/report/templates.h"
 
 namespace med3d::report {
@@ -93,6 +94,7 @@ class Builder {
   std::string fusion();
   std::string paper_leak();
   std::string survival();
+  std::string survival_beside(const Survival& survival);
   std::string tripod() const;
   std::string notes() const;
 
@@ -762,6 +764,52 @@ std::string Builder::paper_leak() {
   return out;
 }
 
+// The best models beside stage + grade and the clinical scores, each pair on the same patients.
+std::string Builder::survival_beside(const Survival& survival) {
+  std::string rows;
+  std::set<std::string> marks;
+  for (const std::string& id : survival.best) {
+    for (const SurvivalModel& model : survival.models) {
+      if (model.id != id) continue;
+      for (const SurvivalModelSet& set : model.sets) {
+        if (set.name != "cross-validation" && set.name != "test") continue;
+        for (const BesideRow& row : set.beside) {
+          if (!row.mark.empty()) marks.insert(row.mark);
+          rows += fmt::format("<tr><th scope=\"row\">{}<small>{}</small><td>{}{}{}{}",
+                              escape(model.label),
+                              escape(set.name),
+                              escape(row.label),
+                              row.mark.empty() ? "" : " *",
+                              number_cell(row.n),
+                              number_cell(row.events));
+          for (const Estimate* estimate :
+               {&row.model, &row.lowest, &row.midpoint, &row.highest, &row.difference}) {
+            rows += estimate_cell(estimate);
+          }
+          rows += '\n';
+        }
+      }
+    }
+  }
+  if (rows.empty()) return "";
+  std::string head = "<th scope=\"col\">Model<th scope=\"col\">Beside it";
+  for (const char* title :
+       {"n", "Events", "Model's C", "Lowest", "Midpoint", "Highest", "Difference"}) {
+    head += fmt::format("<th scope=\"col\" class=\"n\">{}", title);
+  }
+  std::string out = scroll(
+      "Beside the scores of the clinic",
+      fmt::format(
+          "<table class=\"sortable\"><caption>Beside the scores of the clinic <small>C-index "
+          "on the same patients; items that the table lacks make a score a range, judged "
+          "with everybody at its lowest, middle and highest value; difference: model minus "
+          "midpoint</small></caption><thead><tr>{}<tbody>{}</table>",
+          head,
+          rows));
+  for (const std::string& mark : marks) out += fmt::format("<p>* {}.</p>\n", escape(mark));
+  return out;
+}
+
 std::string Builder::survival() {
   if (!document_.survival) return "";
   const Survival& survival = *document_.survival;
@@ -824,17 +872,35 @@ std::string Builder::survival() {
                            head,
                            rows));
   }
+  for (const std::string& name : sets) {
+    if (auto forest = c_index_forest(survival, name)) {
+      out += figure(std::move(*forest), "c-index-forest-" + name, true);
+    }
+  }
   std::string curves;
   for (const std::string& id : survival.best) {
     for (const SurvivalModel& model : survival.models) {
       if (model.id != id || model.sets.empty()) continue;
       for (const SurvivalModelSet& set : model.sets) {
         if (set.groups.empty() || (set.name != "cross-validation" && set.name != "test")) continue;
-        curves += figure(survival_curves(model, set), "survival-" + id + "-" + set.name, false);
+        const std::string end = id + "-" + set.name;
+        curves += figure(survival_curves(model, set), "survival-" + end, false);
+        if (auto drawn = horizon_calibration_plot(model, set, months)) {
+          curves += figure(std::move(*drawn), "survival-calibration-" + end, false);
+        }
+        if (auto drawn = decision_curve(model, set, months)) {
+          curves += figure(std::move(*drawn), "decision-curve-" + end, false);
+        }
       }
     }
   }
   if (!curves.empty()) out += "<div class=\"grid\">" + curves + "</div>\n";
+  out += survival_beside(survival);
+  if (!survival.best.empty()) {
+    if (auto forest = subgroup_forest(survival, survival.best.front())) {
+      out += figure(std::move(*forest), "survival-subgroups", true);
+    }
+  }
   return out;
 }
 

@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
 #include "med3d/cli/command.h"
+#include "med3d/cli/commands/item_output.h"
 #include "med3d/cli/commands/slide_input.h"
-#include "med3d/cli/output.h"
 #include "med3d/core/case_id.h"
 #include "med3d/core/json.h"
 #include "med3d/core/text.h"
@@ -99,25 +99,7 @@ std::string text_of(const Json& facts) {
 int run(const Options& options) {
   const auto progress = make_console_progress(options.quiet() || options.json());
   const auto slides = read_slides(options, *progress);
-  Json list = Json::array();
-  std::string text;
-  std::size_t failed = 0;
-  progress->start("looking at slides", slides.size());
-  for (const auto& item : slides) {
-    list.push_back(facts_of(item));
-    if (list.back().at("status") == "failed") ++failed;
-    if (!text.empty()) text += "\n";
-    text += text_of(list.back());
-    progress->advance();
-  }
-  progress->finish();
-  if (options.json()) {
-    print_json({{"schema", 1}, {"slides", std::move(list)}});
-  } else {
-    print(text);
-  }
-  if (failed == 0) return kExitDone;
-  return failed == slides.size() ? kExitFailed : kExitSomeFailed;
+  return tell_facts(options, *progress, "slides", slides, facts_of, text_of);
 }
 
 }  // namespace

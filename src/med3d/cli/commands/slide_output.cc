@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "med3d/cli/commands/item_output.h"
 #include "med3d/cli/output.h"
 #include "med3d/core/file.h"
 #include "med3d/core/json.h"
@@ -25,8 +26,7 @@ int tell_slides(const Options& options,
                 std::string_view command,
                 const std::vector<pipeline::SlideItem>& slides) {
   Json list = Json::array();
-  std::string text = fmt::format(
-      "{}: {} slides into {}\n", command, slides.size(), options.path("output").string());
+  std::string text;
   for (const auto& slide : slides) {
     list.push_back({{"slide_id", slide.slide_id},
                     {"path", slide.path.string()},
@@ -37,14 +37,7 @@ int tell_slides(const Options& options,
                         slide.path.string(),
                         slide.problem.empty() ? "" : ": " + slide.problem);
   }
-  if (options.json()) {
-    print_json({{"command", command},
-                {"output", options.path("output").string()},
-                {"slides", std::move(list)}});
-  } else {
-    print(text);
-  }
-  return kExitDone;
+  return tell_plan(options, command, "slides", std::move(list), text);
 }
 
 int finish_slides(const Options& options,
@@ -101,10 +94,7 @@ int finish_slides(const Options& options,
       }
     }
     print(pipeline::outcomes_text(result.outcomes));
-    if (!result.notice.empty()) print(result.notice + "\n");
-    if (!options.quiet()) {
-      for (const auto& file : result.files) print((folder.root / file).string() + "\n");
-    }
+    tell_files(options, result.notice, folder.root, result.files);
   }
   return pipeline::exit_code(result.outcomes);
 }

@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
 #include "med3d/cli/command.h"
+#include "med3d/cli/commands/item_output.h"
 #include "med3d/cli/commands/volume_input.h"
-#include "med3d/cli/output.h"
 #include "med3d/core/json.h"
 #include "med3d/core/text.h"
 #include "med3d/radiology/nifti.h"
@@ -111,25 +111,10 @@ int run(const Options& options) {
   auto series = read_geometry(options);
   series.threads = options.threads();
   const auto scans = read_scans(options, *progress);
-  Json list = Json::array();
-  std::string text;
-  std::size_t failed = 0;
-  progress->start("looking at scans", scans.size());
-  for (const auto& scan : scans) {
-    list.push_back(facts_of(scan, series, options.flag("pixels")));
-    if (list.back().at("status") == "failed") ++failed;
-    if (!text.empty()) text += "\n";
-    text += text_of(list.back());
-    progress->advance();
-  }
-  progress->finish();
-  if (options.json()) {
-    print_json({{"schema", 1}, {"scans", std::move(list)}});
-  } else {
-    print(text);
-  }
-  if (failed == 0) return kExitDone;
-  return failed == scans.size() ? kExitFailed : kExitSomeFailed;
+  const auto facts = [&](const pipeline::VolumeItem& scan) {
+    return facts_of(scan, series, options.flag("pixels"));
+  };
+  return tell_facts(options, *progress, "scans", scans, facts, text_of);
 }
 
 }  // namespace

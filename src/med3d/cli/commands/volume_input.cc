@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "med3d/cli/commands/engine_input.h"
+#include "med3d/cli/commands/item_output.h"
 #include "med3d/cli/output.h"
 #include "med3d/core/file.h"
 #include "med3d/core/hash.h"
@@ -259,8 +260,7 @@ int tell_scans(const Options& options,
                std::string_view command,
                const std::vector<pipeline::VolumeItem>& scans) {
   Json list = Json::array();
-  std::string text =
-      fmt::format("{}: {} scans into {}\n", command, scans.size(), options.path("output").string());
+  std::string text;
   for (const auto& scan : scans) {
     list.push_back({{"patient", scan.patient},
                     {"series", scan.series},
@@ -275,14 +275,7 @@ int tell_scans(const Options& options,
                         scan.files.size(),
                         scan.problem.empty() ? "" : ": " + scan.problem);
   }
-  if (options.json()) {
-    print_json({{"command", command},
-                {"output", options.path("output").string()},
-                {"scans", std::move(list)}});
-  } else {
-    print(text);
-  }
-  return kExitDone;
+  return tell_plan(options, command, "scans", std::move(list), text);
 }
 
 int finish_scans(const Options& options,
@@ -308,10 +301,7 @@ int finish_scans(const Options& options,
       }
     }
     print(pipeline::outcomes_text(result.outcomes));
-    if (!result.notice.empty()) print(result.notice + "\n");
-    if (!options.quiet()) {
-      for (const auto& file : result.files) print((folder.root / file).string() + "\n");
-    }
+    tell_files(options, result.notice, folder.root, result.files);
   }
   return pipeline::exit_code(result.outcomes);
 }
