@@ -10,7 +10,7 @@
 //
 // Against PyTorch with seeded weights: f32 within 5.5e-7 of an embedding's length; bf16 5.4e-3,
 // cosine 0.99998 (tests/reference/vit_reference.py conch).
-#include "med3d/encoders/internal/vit.h"
+#include "med3d/encoders/vit.h"
 #include "med3d/encoders/weights.h"
 
 namespace med3d {
@@ -51,6 +51,10 @@ std::unique_ptr<Encoder> load_conch(const std::filesystem::path& weights,
 
 std::vector<TensorShape> tensors() { return vit_tensors(options(conch_encoder)); }
 
+NetGraph graph(const std::filesystem::path& weights, const EncoderOptions& /*run*/) {
+  return vit_graph(options(conch_encoder), read_weights(weights), conch_encoder.name);
+}
+
 }  // namespace
 
 const EncoderSpec conch_encoder = {
@@ -66,6 +70,7 @@ const EncoderSpec conch_encoder = {
     .stddev = {0.26862954F, 0.26130258F, 0.27577711F},
     .trained = true,
     .load = load_conch,
-    .tensors = tensors};
+    .tensors = tensors,
+    .graph = graph};
 
 }  // namespace med3d

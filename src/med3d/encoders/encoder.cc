@@ -7,6 +7,14 @@
 
 namespace med3d {
 
+void Encoder::submit(std::span<const std::uint8_t> /*rgb*/) {
+  throw Error(ErrorKind::kUsage, "this encoder takes one batch at a time");
+}
+
+void Encoder::collect(std::span<float> /*embeddings*/) {
+  throw Error(ErrorKind::kUsage, "this encoder takes one batch at a time");
+}
+
 Precision parse_precision(std::string_view name) {
   for (const Precision precision :
        {Precision::kAuto, Precision::kF32, Precision::kBf16, Precision::kInt8}) {

@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "med3d/core/net_graph.h"
+
 namespace med3d {
 
 // kAuto: bf16 where the processor computes it natively and the encoder states its effect, else f32.
@@ -65,6 +67,19 @@ class Encoder {
   // is done.
   virtual void set_scales(std::span<const float> /*scales*/) {}
 
+  // An engine on a device of its own may hold several batches: at most so many are submitted before
+  // the oldest is collected. Callers of one that says 1 use encode() alone.
+  virtual int in_flight() const { return 1; }
+
+  // encode() in two halves, for in_flight() above 1; collect() gives the oldest batch. Throw
+  // Error(kUsage) where there is no such thing, and for a batch too many or too few.
+  virtual void submit(std::span<const std::uint8_t> rgb);
+  virtual void collect(std::span<float> embeddings);
+
+  // Wall seconds that collect() stood still for the device since the encoder was made: over the
+  // time of the loop, the share in which it, and not the caller, was at work. 0 on the processor.
+  virtual double waited_s() const { return 0.0; }
+
   // rgb         (n, input_px, input_px, 3) 8-bit pixels, n <= EncoderOptions::batch; scaled to
   //             [0, 1] and normalised by the spec's mean and stddev inside
   // embeddings  (n, embedding_dim)
@@ -94,6 +109,9 @@ struct EncoderSpec {
                                    const EncoderOptions& options);
   // What `load` takes from a weights file; no function where it takes none.
   std::vector<TensorShape> (*tensors)() = nullptr;
+  // The net with its weights, as data for another engine: of the options it reads the seed alone.
+  // Throws as `load`.
+  NetGraph (*graph)(const std::filesystem::path& weights, const EncoderOptions& options) = nullptr;
 };
 
 // Every encoder, in the order of help texts.

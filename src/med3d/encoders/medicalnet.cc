@@ -17,6 +17,7 @@
 #include "med3d/core/limits.h"
 #include "med3d/core/random.h"
 #include "med3d/core/text.h"
+#include "med3d/encoders/internal/residual_graph.h"
 #include "med3d/kernels/conv_net.h"
 
 namespace med3d {
@@ -217,6 +218,29 @@ ConvNet assembled(Parameters parameters,
   return net;
 }
 
+NetGraph graph_of(Parameters parameters) {
+  NetGraph graph;
+  const auto add = [&](std::size_t from, Layer& one, bool relu) {
+    return add_layer(graph, from, std::move(one.convolution), std::move(one.norm), relu);
+  };
+  std::size_t x = add(NetGraph::kInput, parameters.stem, true);
+  x = add_max_pool(graph, x, Window::same(3, 3, 2, 1));
+  for (Block& block : parameters.blocks) {
+    std::size_t shortcut = x;
+    if (block.shortcut && block.shortcut->norm.gamma.empty()) {
+      const Convolution& made = block.shortcut->convolution;
+      shortcut =
+          graph.add(NetOp::kSubsample, {x}, {}, {made.window.stride.front(), made.out_channels});
+    } else if (block.shortcut) {
+      shortcut = add(x, *block.shortcut, false);
+    }
+    for (std::size_t i = 0; i + 1 < block.layers.size(); ++i) x = add(x, block.layers[i], true);
+    x = add_sum(graph, add(x, block.layers.back(), false), shortcut);
+  }
+  finish_with_mean(graph, x);
+  return graph;
+}
+
 class MedicalNet : public VolumeEncoder {
  public:
   MedicalNet(const MedicalNetDesign& design,
@@ -372,6 +396,13 @@ std::unique_ptr<VolumeEncoder> make_medicalnet(const MedicalNetDesign& design,
       chosen, taken(chosen, std::move(weights), name), name, precision, options.threads);
 }
 
+NetGraph medicalnet_graph(const MedicalNetDesign& design,
+                          Weights weights,
+                          std::string_view name,
+                          const VolumeEncoderOptions& options) {
+  return graph_of(taken(with_shortcut(design, options), std::move(weights), name));
+}
+
 Weights untrained_medicalnet_weights(const MedicalNetDesign& design, std::uint64_t seed) {
   Weights weights;
   weights.source = fmt::format("untrained weights of seed {}", seed);
@@ -420,6 +451,19 @@ std::unique_ptr<VolumeEncoder> load_untrained(const std::filesystem::path& /*wei
       design, untrained_medicalnet_weights(design, options.seed), kName, options);
 }
 
+template <int depth, bool dilated>
+NetGraph graph(const std::filesystem::path& weights, const VolumeEncoderOptions& options) {
+  const std::string name = fmt::format("{}-resnet{}", dilated ? "medicalnet" : "monai", depth);
+  return medicalnet_graph(medicalnet_design(depth, dilated), read_weights(weights), name, options);
+}
+
+NetGraph graph_untrained(const std::filesystem::path& /*weights*/,
+                         const VolumeEncoderOptions& options) {
+  const MedicalNetDesign design = with_shortcut(medicalnet_design(18, true), options);
+  return medicalnet_graph(
+      design, untrained_medicalnet_weights(design, options.seed), "resnet18-3d-untrained", options);
+}
+
 constexpr std::string_view kModality = "ct,mri";
 constexpr std::string_view kReference =
     "Chen et al., Med3D, arXiv:1904.00625, with dilated layer3 and layer4; weights of MedicalNet "
@@ -440,22 +484,70 @@ extern const VolumeEncoderSpec monai_resnet34_encoder;
 extern const VolumeEncoderSpec monai_resnet50_encoder;
 extern const VolumeEncoderSpec resnet18_3d_untrained_encoder;
 
-const VolumeEncoderSpec medicalnet_resnet10_encoder = {
-    "medicalnet-resnet10", kModality, kReference, 512, kInput, true, load<10, true>};
-const VolumeEncoderSpec medicalnet_resnet18_encoder = {
-    "medicalnet-resnet18", kModality, kReference, 512, kInput, true, load<18, true>};
-const VolumeEncoderSpec medicalnet_resnet34_encoder = {
-    "medicalnet-resnet34", kModality, kReference, 512, kInput, true, load<34, true>};
-const VolumeEncoderSpec medicalnet_resnet50_encoder = {
-    "medicalnet-resnet50", kModality, kReference, 2048, kInput, true, load<50, true>};
-const VolumeEncoderSpec monai_resnet10_encoder = {
-    "monai-resnet10", kModality, kMonaiReference, 512, kInput, true, load<10, false>};
-const VolumeEncoderSpec monai_resnet18_encoder = {
-    "monai-resnet18", kModality, kMonaiReference, 512, kInput, true, load<18, false>};
-const VolumeEncoderSpec monai_resnet34_encoder = {
-    "monai-resnet34", kModality, kMonaiReference, 512, kInput, true, load<34, false>};
-const VolumeEncoderSpec monai_resnet50_encoder = {
-    "monai-resnet50", kModality, kMonaiReference, 2048, kInput, true, load<50, false>};
+const VolumeEncoderSpec medicalnet_resnet10_encoder = {"medicalnet-resnet10",
+                                                       kModality,
+                                                       kReference,
+                                                       512,
+                                                       kInput,
+                                                       true,
+                                                       load<10, true>,
+                                                       graph<10, true>};
+const VolumeEncoderSpec medicalnet_resnet18_encoder = {"medicalnet-resnet18",
+                                                       kModality,
+                                                       kReference,
+                                                       512,
+                                                       kInput,
+                                                       true,
+                                                       load<18, true>,
+                                                       graph<18, true>};
+const VolumeEncoderSpec medicalnet_resnet34_encoder = {"medicalnet-resnet34",
+                                                       kModality,
+                                                       kReference,
+                                                       512,
+                                                       kInput,
+                                                       true,
+                                                       load<34, true>,
+                                                       graph<34, true>};
+const VolumeEncoderSpec medicalnet_resnet50_encoder = {"medicalnet-resnet50",
+                                                       kModality,
+                                                       kReference,
+                                                       2048,
+                                                       kInput,
+                                                       true,
+                                                       load<50, true>,
+                                                       graph<50, true>};
+const VolumeEncoderSpec monai_resnet10_encoder = {"monai-resnet10",
+                                                  kModality,
+                                                  kMonaiReference,
+                                                  512,
+                                                  kInput,
+                                                  true,
+                                                  load<10, false>,
+                                                  graph<10, false>};
+const VolumeEncoderSpec monai_resnet18_encoder = {"monai-resnet18",
+                                                  kModality,
+                                                  kMonaiReference,
+                                                  512,
+                                                  kInput,
+                                                  true,
+                                                  load<18, false>,
+                                                  graph<18, false>};
+const VolumeEncoderSpec monai_resnet34_encoder = {"monai-resnet34",
+                                                  kModality,
+                                                  kMonaiReference,
+                                                  512,
+                                                  kInput,
+                                                  true,
+                                                  load<34, false>,
+                                                  graph<34, false>};
+const VolumeEncoderSpec monai_resnet50_encoder = {"monai-resnet50",
+                                                  kModality,
+                                                  kMonaiReference,
+                                                  2048,
+                                                  kInput,
+                                                  true,
+                                                  load<50, false>,
+                                                  graph<50, false>};
 
 const VolumeEncoderSpec resnet18_3d_untrained_encoder = {
     "resnet18-3d-untrained",
@@ -465,6 +557,7 @@ const VolumeEncoderSpec resnet18_3d_untrained_encoder = {
     512,
     kInput,
     false,
-    load_untrained};
+    load_untrained,
+    graph_untrained};
 
 }  // namespace med3d

@@ -17,6 +17,7 @@
 #include <memory>
 #include <string_view>
 
+#include "med3d/core/net_graph.h"
 #include "med3d/encoders/volume_encoder.h"
 #include "med3d/encoders/weights.h"
 
@@ -44,6 +45,13 @@ std::unique_ptr<VolumeEncoder> make_medicalnet(const MedicalNetDesign& design,
                                                Weights weights,
                                                std::string_view name,
                                                const VolumeEncoderOptions& options);
+
+// The same net as data, with nothing folded and shortcut A as what it is. Throws as
+// make_medicalnet.
+NetGraph medicalnet_graph(const MedicalNetDesign& design,
+                          Weights weights,
+                          std::string_view name,
+                          const VolumeEncoderOptions& options);
 
 // Uniform numbers of He et al.'s variance by fan-out (ICCV 2015), batch norm the identity.
 Weights untrained_medicalnet_weights(const MedicalNetDesign& design, std::uint64_t seed);

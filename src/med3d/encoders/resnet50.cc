@@ -15,6 +15,7 @@
 #include "med3d/core/error.h"
 #include "med3d/core/random.h"
 #include "med3d/encoders/encoder.h"
+#include "med3d/encoders/internal/residual_graph.h"
 #include "med3d/encoders/resnet50_internal.h"
 #include "med3d/encoders/weights.h"
 
@@ -178,6 +179,26 @@ ConvNet assemble(Parameters net_parameters,
   return net;
 }
 
+NetGraph graph_of(Parameters net_parameters) {
+  NetGraph graph;
+  const auto add = [&](std::size_t from, Layer& one, bool relu) {
+    return add_layer(graph, from, std::move(one.convolution), std::move(one.norm), relu);
+  };
+  std::size_t x = add(NetGraph::kInput, net_parameters.stem, true);
+  x = add_max_pool(graph, x, Window::same(2, 3, 2, 1));
+  for (auto& group : net_parameters.groups) {
+    for (Block& block : group) {
+      std::size_t shortcut = x;
+      for (Layer& projection : block.shortcut) shortcut = add(x, projection, false);
+      x = add(x, block.reduce, true);
+      x = add(x, block.middle, true);
+      x = add_sum(graph, add(x, block.expand, false), shortcut);
+    }
+  }
+  finish_with_mean(graph, x);
+  return graph;
+}
+
 class Resnet50 : public Encoder {
  public:
   Resnet50(Parameters net_parameters, Precision precision, const EncoderOptions& options)
@@ -283,6 +304,14 @@ std::unique_ptr<Encoder> make_untrained(const std::filesystem::path& /*weights*/
   return std::make_unique<Resnet50>(untrained(options.seed), precision, options);
 }
 
+NetGraph graph(const std::filesystem::path& weights, const EncoderOptions& /*options*/) {
+  return graph_of(trained(weights));
+}
+
+NetGraph untrained_graph(const std::filesystem::path& /*weights*/, const EncoderOptions& options) {
+  return graph_of(untrained(options.seed));
+}
+
 }  // namespace
 
 ConvNet resnet50_net(const std::filesystem::path& weights,
@@ -316,6 +345,7 @@ const EncoderSpec resnet50_encoder = {
     true,
     load,
     tensors,
+    graph,
 };
 
 const EncoderSpec resnet50_untrained_encoder = {
@@ -331,6 +361,7 @@ const EncoderSpec resnet50_untrained_encoder = {
     false,
     make_untrained,
     nullptr,
+    untrained_graph,
 };
 
 }  // namespace med3d

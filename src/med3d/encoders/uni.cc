@@ -6,7 +6,7 @@
 //
 // Against PyTorch with seeded weights: f32 within 1.1e-6 of an embedding's length; bf16 5.1e-3,
 // cosine 0.99998 (tests/reference/vit_reference.py uni).
-#include "med3d/encoders/internal/vit.h"
+#include "med3d/encoders/vit.h"
 #include "med3d/encoders/weights.h"
 
 namespace med3d {
@@ -30,6 +30,15 @@ std::unique_ptr<Encoder> load_uni(const std::filesystem::path& weights, const En
 
 std::vector<TensorShape> tensors() { return vit_tensors(options()); }
 
+NetGraph graph(const std::filesystem::path& weights, const EncoderOptions& /*run*/) {
+  return vit_graph(options(), read_weights(weights), uni_encoder.name);
+}
+
+NetGraph untrained_graph(const std::filesystem::path&, const EncoderOptions& run) {
+  return vit_graph(
+      options(), untrained_vit_weights(options(), run.seed), vit_l16_untrained_encoder.name);
+}
+
 std::unique_ptr<Encoder> load_untrained(const std::filesystem::path&, const EncoderOptions& run) {
   return make_vit(
       options(), untrained_vit_weights(options(), run.seed), vit_l16_untrained_encoder.name, run);
@@ -50,7 +59,8 @@ const EncoderSpec uni_encoder = {
     .stddev = {0.229F, 0.224F, 0.225F},
     .trained = true,
     .load = load_uni,
-    .tensors = tensors};
+    .tensors = tensors,
+    .graph = graph};
 
 const EncoderSpec vit_l16_untrained_encoder = {
     .name = "vit-l16-untrained",
@@ -63,6 +73,7 @@ const EncoderSpec vit_l16_untrained_encoder = {
     .stddev = {0.229F, 0.224F, 0.225F},
     .trained = false,
     .load = load_untrained,
-    .tensors = nullptr};
+    .tensors = nullptr,
+    .graph = untrained_graph};
 
 }  // namespace med3d

@@ -62,6 +62,9 @@ class VolumeEncoder {
   virtual double operations() const = 0;
   virtual std::size_t bytes() const = 0;
 
+  // As Encoder::waited_s().
+  virtual double waited_s() const { return 0.0; }
+
   // volume     (depth, height, width), normalised as the weights expect it; finite
   // embedding  (embedding_dim,)
   // Throws Error(kUsage) if sizes differ or an extent is below 1, Error(kData) naming the first
@@ -88,6 +91,10 @@ struct VolumeEncoderSpec {
   // Error(kUsage) for options that make no sense, Error(kUnsupported) for kInt8.
   std::unique_ptr<VolumeEncoder> (*load)(const std::filesystem::path& weights,
                                          const VolumeEncoderOptions& options);
+  // The net with its weights, as data for another engine: of the options it reads the seed and the
+  // shortcut. Throws as `load`.
+  NetGraph (*graph)(const std::filesystem::path& weights,
+                    const VolumeEncoderOptions& options) = nullptr;
 };
 
 // Every encoder of volumes, in the order of help texts.

@@ -21,7 +21,7 @@ struct Device {
   std::string name = "cpu";            // "cpu" or "cuda:0", for run records
 };
 
-// The device to use. Throws Error(kUnsupported) if CUDA is asked for and not there.
+// The device to use. Throws Error(kUnsupported), saying why, if CUDA is asked for and not there.
 Device resolve_device(DeviceKind kind);
 
 // "auto", "cpu" or "cuda". Throws Error(kUsage) naming the three for anything else.
@@ -31,7 +31,7 @@ std::string to_string(DeviceKind kind);
 // The version of LibTorch that the module was built with, e.g. "1.13.1".
 std::string torch_version();
 
-// True if LibTorch was built with CUDA and finds a device.
+// True if LibTorch was built with CUDA and finds a device. Opens it only where a driver's file is.
 bool cuda_available();
 
 // Speed of a 768 x 768 single-precision matrix product on one thread of the CPU, in GFLOP/s: the

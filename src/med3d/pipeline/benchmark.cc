@@ -99,6 +99,32 @@ void refuse_fallback(const std::string& name, Precision wanted, Precision found)
           "{}: {} would be emulated on this processor, slower than f32", name, to_string(wanted)));
 }
 
+int batches_ahead(const Encoder& encoder) { return encoder.in_flight(); }
+int batches_ahead(const VolumeEncoder& /*one at a time*/) { return 1; }
+
+// work(1) hands a batch over, work(-1) takes the oldest back.
+template <class AnyEncoder>
+void bench_on_device(EncoderBench& bench,
+                     const AnyEncoder& encoder,
+                     double pieces,
+                     const BenchSettings& settings,
+                     const std::function<void(int)>& work) {
+  const int most = batches_ahead(encoder);
+  for (int i = 1; i < most; ++i) work(1);
+  const double waited = encoder.waited_s();
+  const double begin = wall_s();
+  double done = 0.0;
+  while (done < 2.0 || wall_s() - begin < settings.seconds) {
+    work(1);
+    work(-1);
+    done += 1.0;
+  }
+  const double wall = wall_s() - begin;
+  bench.rate.per_s = pieces * done / wall;
+  bench.device_busy = (encoder.waited_s() - waited) / wall;
+  for (int i = 1; i < most; ++i) work(-1);
+}
+
 EncoderBench bench_tiles(const EncoderSpec& spec,
                          const EncoderBenchOptions& options,
                          const BenchSettings& settings) {
@@ -108,8 +134,9 @@ EncoderBench bench_tiles(const EncoderSpec& spec,
   load.threads = settings.threads;
   load.batch = options.batch;
   const double begin = wall_s();
-  const auto encoder = spec.load(options.weights, load);
+  const auto encoder = load_encoder_on(options.engine, spec, options.weights, load);
   bench.load_s = wall_s() - begin;
+  bench.engine = options.engine;
   bench.precision = encoder->precision();
   refuse_fallback(options.encoder, options.precision, bench.precision);
 
@@ -119,13 +146,20 @@ EncoderBench bench_tiles(const EncoderSpec& spec,
   encoder->encode(tiles, out);
   bench.name = spec.name;
   bench.unit = "tiles";
+  bench.bytes = encoder->bytes();
+  if (options.engine.cuda()) {
+    bench_on_device(bench, *encoder, static_cast<double>(options.batch), settings, [&](int held) {
+      if (held > 0) encoder->submit(tiles);
+      if (held < 0) encoder->collect(out);
+    });
+    return bench;
+  }
   bench.rate = rate_of([&] { encoder->encode(tiles, out); },
                        static_cast<double>(options.batch),
                        encoder->operations(),
                        arithmetic_of(bench.precision),
                        settings,
                        settings.threads);
-  bench.bytes = encoder->bytes();
   if (options.tile_decode_s > 0) {
     const double before = options.tile_decode_s + resize_s(spec.input_px);
     const double encoding = static_cast<double>(settings.threads) / bench.rate.per_s;
@@ -142,8 +176,9 @@ EncoderBench bench_volume(const VolumeEncoderSpec& spec,
   load.precision = options.precision;
   load.threads = settings.threads;
   const double begin = wall_s();
-  const auto encoder = spec.load(options.weights, load);
+  const auto encoder = load_encoder_on(options.engine, spec, options.weights, load);
   bench.load_s = wall_s() - begin;
+  bench.engine = options.engine;
   bench.precision = encoder->precision();
   refuse_fallback(options.encoder, options.precision, bench.precision);
 
@@ -156,6 +191,13 @@ EncoderBench bench_volume(const VolumeEncoderSpec& spec,
   encoder->encode(volume, extent, out);
   bench.name = spec.name;
   bench.unit = "volumes";
+  if (options.engine.cuda()) {
+    bench_on_device(bench, *encoder, 1.0, settings, [&](int held) {
+      if (held < 0) encoder->encode(volume, extent, out);
+    });
+    bench.bytes = encoder->bytes();
+    return bench;
+  }
   bench.rate = rate_of([&] { encoder->encode(volume, extent, out); },
                        1.0,
                        encoder->operations(),

@@ -14,6 +14,7 @@
 #include "med3d/encoders/encoder.h"
 #include "med3d/encoders/volume_encoder.h"
 #include "med3d/kernels/cpu.h"
+#include "med3d/pipeline/engine.h"
 
 namespace med3d::pipeline {
 
@@ -41,6 +42,11 @@ struct EncoderBench {
   BenchRate rate;
   std::size_t bytes = 0;  // weights and activations
   double load_s = 0.0;    // from the call to a net that is ready, wall
+  ChosenEngine engine;
+  // On CUDA, where the matrix product of this processor is no measure and is 0: of the wall time,
+  // that in which this thread stood still for the device. Below 1 the device waited, or would have
+  // had to without a batch ahead.
+  double device_busy = 0.0;
   // Tiles: of all processor time from slide to features, what reading (JPEG tiles of a slide on a
   // grid) and resizing take, on one processor for both; 0 for volumes.
   double decode_share = 0.0;
@@ -50,11 +56,13 @@ struct EncoderBenchOptions {
   std::string encoder = "resnet50-untrained";  // of tiles or of volumes
   std::filesystem::path weights;               // of a trained one
   Precision precision = Precision::kF32;
+  ChosenEngine engine;
   std::int64_t batch = 16;
   VolumeExtent extent = {56, 448, 448};
   double tile_decode_s = 0.0;  // processor seconds to read a tile: 1 / ReaderBench::grid_per_s
 };
 
+// On CUDA as many batches are in flight as the encoder holds, and the rate is that of the wall.
 // int8 takes its scales from the batch it is measured on, and its share is of bf16's product.
 //
 // Throws Error(kUsage) for a name that is not there, kUnsupported for a precision that the encoder

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "med3d/cli/command.h"
+#include "med3d/cli/commands/engine_input.h"
 #include "med3d/cli/output.h"
 #include "med3d/kernels/cpu.h"
 #include "med3d/pipeline/benchmark.h"
@@ -31,6 +32,7 @@ int run(const Options& options) {
       options.threads(), options.real("seconds"), options.integer("product-side")};
   pipeline::EncoderBenchOptions bench;
   if (options.given("weights")) bench.weights = options.path("weights");
+  bench.engine = read_engine(options);
   bench.batch = options.integer("batch-size");
   bench.extent = {options.integer("depth"), options.integer("side"), options.integer("side")};
 
@@ -63,13 +65,18 @@ int run(const Options& options) {
   for (const auto& name : names) {
     for (const Precision precision : precisions) {
       // What was not asked for by name is left out where this processor would only emulate it.
-      if (!asked && precision == Precision::kBf16 && !native_bf16()) continue;
+      if (!asked && precision == Precision::kBf16 && !bench.engine.cuda() && !native_bf16()) {
+        continue;
+      }
       bench.encoder = name;
       bench.precision = precision;
       const auto found = pipeline::bench_encoder(bench, settings);
       const bool decodes = found.unit == "tiles";
       document["encoders"].push_back(
           {{"encoder", found.name},
+           {"engine", found.engine.name()},
+           {"device", found.engine.device},
+           {"device_busy", found.engine.cuda() ? Json(found.device_busy) : Json()},
            {"precision", to_string(found.precision)},
            {"unit", found.unit},
            {"per_s", found.rate.per_s},
@@ -90,6 +97,11 @@ int run(const Options& options) {
                       static_cast<double>(found.bytes) / 1e6,
                       found.load_s,
                       decodes ? fmt::format("{:.1f} %", 100.0 * found.decode_share) : "-"));
+      if (found.engine.cuda()) {
+        print(fmt::format("{:<22} the device kept this program waiting {:.0f} % of the time\n",
+                          "",
+                          100.0 * found.device_busy));
+      }
       flush_output();
     }
   }
@@ -114,7 +126,8 @@ const Command bench_encoders_command = {
     .examples =
         {{"med3d bench encoders", "Tiles and a volume, f32 and bf16, untrained weights"},
          {"med3d bench encoders --encoder resnet50-untrained --precision int8 --seconds 10 --json",
-          "One of them for longer, for a program to read"}},
+          "One of them for longer, for a program to read"},
+         {"med3d bench encoders --engine torch --device cpu", "LibTorch on the processor, beside"}},
     .declare =
         [](Schema& schema) {
           schema.list("encoder",
@@ -131,6 +144,7 @@ const Command bench_encoders_command = {
           schema.integer("batch-size", "tiles encoded at once", 16, 1, 4096);
           schema.integer("depth", "slices of the volume", 56, 1, 4096);
           schema.integer("side", "rows and columns of the volume", 448, 1, 4096);
+          declare_engine(schema);
           add_common_threads(schema);
         },
     .run = run,

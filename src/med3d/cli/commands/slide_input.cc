@@ -6,6 +6,7 @@
 #include <charconv>
 #include <map>
 
+#include "med3d/cli/commands/engine_input.h"
 #include "med3d/core/case_id.h"
 #include "med3d/core/hash.h"
 #include "med3d/core/text.h"
@@ -214,10 +215,13 @@ void declare_extraction(Schema& schema) {
             "its trained weights (.pth, .bin, .safetensors). For torchscript a program exported "
             "from PyTorch, which runs with your rights: load only what you trust")
       .alias("patch-encoder-ckpt-path");
-  schema.choice("precision",
-                "of the arithmetic; auto takes bf16 where the processor has it",
-                {"auto", "f32", "bf16", "int8"},
-                "f32");
+  schema.choice(
+      "precision",
+      "of the arithmetic; auto takes bf16 where the processor or GPU has it, else f32; bf16 "
+      "that the processor would only emulate becomes f32, int8 an error",
+      {"auto", "f32", "bf16", "int8"},
+      "f32");
+  declare_engine(schema);
   schema.integer("batch-size", "tiles encoded at once; features do not depend on it", 16, 1, 4096)
       .alias("feat-batch-size");
   schema.integer(
@@ -375,6 +379,7 @@ pipeline::LoadedEncoder load_encoder(const Options& options) {
   }
   const Precision precision = parse_precision(options.choice("precision"));
   if (out.name == kTorchScript) {
+    refuse_options(options, {"engine", "device"}, "a TorchScript program runs on the processor");
     if (weights.empty()) {
       throw CommandError(ErrorKind::kUsage,
                          "--encoder torchscript needs --weights, the program",
@@ -416,8 +421,9 @@ pipeline::LoadedEncoder load_encoder(const Options& options) {
   encoder.seed = options.seed();
   out.trained = spec.trained;
   out.input_px = spec.input_px;
+  out.engine = read_engine(options);
   if (spec.trained) out.weights_sha256 = sha256_file(weights);
-  out.encoder = spec.load(weights, encoder);
+  out.encoder = pipeline::load_encoder_on(out.engine, spec, weights, encoder);
   return out;
 }
 

@@ -51,6 +51,8 @@ int finish_slides(const Options& options,
                            {"trained", result.encoder->trained},
                            {"weights_sha256", result.encoder->weights_sha256},
                            {"options", result.encoder->options},
+                           {"engine", result.encoder->engine.name()},
+                           {"device", result.encoder->engine.device},
                            {"precision", to_string(result.encoder->encoder->precision())},
                            {"embedding_dim", result.encoder->encoder->embedding_dim()}};
   }
@@ -66,6 +68,7 @@ int finish_slides(const Options& options,
     if (times.tiles > 0) {
       document["timing"] = {{"tiles", times.tiles},
                             {"wall_s", times.wall_s},
+                            {"first_s", times.first_s},
                             {"encode_s", times.encode_s},
                             {"wait_s", times.wait_s},
                             {"encoder_busy", times.busy()},

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "med3d/cli/commands/engine_input.h"
 #include "med3d/cli/commands/item_output.h"
 #include "med3d/cli/output.h"
 #include "med3d/core/file.h"
@@ -83,10 +84,13 @@ void declare_volume_encoder(Schema& schema) {
                 encoder_names(),
                 kUntrained);
   schema.path("weights", "its trained weights (.pth, .bin, .safetensors)");
-  schema.choice("precision",
-                "of the arithmetic; auto takes bf16 where the processor has it",
-                {"auto", "f32", "bf16"},
-                "f32");
+  schema.choice(
+      "precision",
+      "of the arithmetic; auto takes bf16 where the processor or GPU has it, else f32; bf16 "
+      "that the processor would only emulate becomes f32",
+      {"auto", "f32", "bf16"},
+      "f32");
+  declare_engine(schema);
   schema.choice("shortcut",
                 "of its residual blocks, for weights of your own",
                 {"published", "A", "B"},
@@ -240,8 +244,9 @@ pipeline::LoadedVolumeEncoder load_volume_encoder(const Options& options) {
   out.trained = spec.trained;
   out.shortcut = encoder.shortcut;
   out.seed = options.seed();
+  out.engine = read_engine(options);
   if (spec.trained) out.weights_sha256 = sha256_file(weights);
-  out.encoder = spec.load(weights, encoder);
+  out.encoder = pipeline::load_encoder_on(out.engine, spec, weights, encoder);
   return out;
 }
 

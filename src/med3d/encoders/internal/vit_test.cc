@@ -1,4 +1,4 @@
-#include "med3d/encoders/internal/vit.h"
+#include "med3d/encoders/vit.h"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #include <random>
 
 #include "med3d/core/random.h"
-#include "med3d/encoders/internal/vit.h"
+#include "med3d/encoders/vit.h"
 
 namespace med3d {
 

@@ -40,6 +40,13 @@ bool module_cuda_available() {
   return available;
 }
 
+bool module_cuda_built() {
+  bool built = false;
+  TorchFailure ignored;
+  guarded(&ignored, [&] { built = at::globalContext().hasCUDART(); });
+  return built;
+}
+
 void module_use_one_thread() {
   // OpenBLAS has threads of its own that LibTorch's setting does not reach.
   static std::once_flag blas;

@@ -17,7 +17,7 @@
 namespace med3d::nn {
 
 // Raise it whenever something here changes its meaning.
-inline constexpr std::uint32_t kTorchInterfaceVersion = 2;
+inline constexpr std::uint32_t kTorchInterfaceVersion = 3;
 
 // What every call that may fail fills in when it returns false.
 inline constexpr std::int32_t kTorchOutOfMemory = -1;
@@ -77,6 +77,54 @@ struct TorchScriptOutput {
   const float* values;
   std::uint64_t rows;
   std::uint64_t columns;
+  void* owner;
+};
+
+// NetGraph (core/net_graph.h) and how to run it. The pointers are read during graph_create only.
+struct TorchGraphTensor {
+  const std::int64_t* shape;
+  std::uint64_t axes;
+  const float* values;
+};
+struct TorchGraphNode {
+  std::int32_t op;  // a NetOp
+  double epsilon;
+  const std::uint64_t* inputs;
+  std::uint64_t input_count;
+  const std::uint64_t* tensors;
+  std::uint64_t tensor_count;
+  const std::int64_t* sizes;
+  std::uint64_t size_count;
+};
+struct TorchGraphSpec {
+  const TorchGraphTensor* tensors = nullptr;
+  std::uint64_t tensor_count = 0;
+  const TorchGraphNode* nodes = nullptr;
+  std::uint64_t node_count = 0;
+  std::uint64_t output = 0;
+  std::uint64_t averaged = 0;
+  bool cuda = false;
+  bool bf16 = false;
+  bool fold_norms = false;
+  std::int32_t threads = 1;
+  // Of a net on 8-bit pixels: (p / 255 - mean) / stddev of each channel. Null for one on floats.
+  const float* mean = nullptr;
+  const float* stddev = nullptr;
+};
+
+struct TorchGraph;  // a net on its device
+
+// What a net gave: `values` (rows, columns), and the map it averaged where that was asked for.
+// Lives until graph_free_output.
+struct TorchGraphOutput {
+  const float* values;
+  std::uint64_t rows;
+  std::uint64_t columns;
+  const float* averaged;  // (rows, channels, extent...) or null
+  std::uint64_t averaged_shape[5];
+  std::uint64_t averaged_axes;
+  double operations;  // multiplications and additions, of the whole batch
+  double waited_s;    // wall, that graph_collect stood still for the device
   void* owner;
 };
 
@@ -174,6 +222,22 @@ struct TorchInterface {
                          TorchScriptOutput* output,
                          TorchFailure* failure);
   void (*script_free_output)(TorchScriptOutput* output);
+
+  // True if LibTorch was built with CUDA, whether or not there is a device.
+  bool (*cuda_built)();
+
+  // GraphModule's methods. `input` is of bytes or floats as the spec says; it may change after
+  // graph_submit has returned. graph_collect gives the oldest batch that was submitted.
+  bool (*graph_create)(const TorchGraphSpec* spec, TorchGraph** graph, TorchFailure* failure);
+  void (*graph_destroy)(TorchGraph* graph);
+  bool (*graph_submit)(TorchGraph* graph,
+                       const void* input,
+                       const std::uint64_t* shape,
+                       std::uint64_t axes,
+                       bool with_averaged,
+                       TorchFailure* failure);
+  bool (*graph_collect)(TorchGraph* graph, TorchGraphOutput* output, TorchFailure* failure);
+  void (*graph_free_output)(TorchGraphOutput* output);
 };
 
 // The module's only exported symbol: its table if it speaks this version, else null.

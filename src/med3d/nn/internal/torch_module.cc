@@ -36,6 +36,12 @@ constexpr med3d::nn::TorchInterface kInterface = {
     .script_destroy = med3d::nn::script_destroy,
     .script_forward = med3d::nn::script_forward,
     .script_free_output = med3d::nn::script_free_output,
+    .cuda_built = med3d::nn::module_cuda_built,
+    .graph_create = med3d::nn::graph_create,
+    .graph_destroy = med3d::nn::graph_destroy,
+    .graph_submit = med3d::nn::graph_submit,
+    .graph_collect = med3d::nn::graph_collect,
+    .graph_free_output = med3d::nn::graph_free_output,
 };
 
 }  // namespace

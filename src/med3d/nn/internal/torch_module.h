@@ -8,6 +8,7 @@ namespace med3d::nn {
 // torch_device.cc
 const char* module_torch_version();
 bool module_cuda_available();
+bool module_cuda_built();
 void module_use_one_thread();
 std::int32_t module_threads();
 std::int32_t module_openblas_threads();
@@ -91,5 +92,17 @@ bool script_forward(const TorchScript* script,
                     TorchScriptOutput* output,
                     TorchFailure* failure);
 void script_free_output(TorchScriptOutput* output);
+
+// torch_graph.cc
+bool graph_create(const TorchGraphSpec* spec, TorchGraph** graph, TorchFailure* failure);
+void graph_destroy(TorchGraph* graph);
+bool graph_submit(TorchGraph* graph,
+                  const void* input,
+                  const std::uint64_t* shape,
+                  std::uint64_t axes,
+                  bool with_averaged,
+                  TorchFailure* failure);
+bool graph_collect(TorchGraph* graph, TorchGraphOutput* output, TorchFailure* failure);
+void graph_free_output(TorchGraphOutput* output);
 
 }  // namespace med3d::nn

@@ -1,6 +1,7 @@
 #include "med3d/pipeline/slides/extract_slides.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +11,7 @@
 #include <condition_variable>
 #include <ctime>
 #include <deque>
+#include <fstream>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -48,6 +50,27 @@ constexpr std::int64_t kStainPixels = 4'000;  // of each
 
 constexpr std::size_t kCalibrationTiles = 64;         // that int8 takes its scales from
 constexpr std::size_t kCalibrationTilesOfASlide = 8;  // at most, evenly over its tiles
+
+// Wall time since the process was started, to a hundredth of a second: Linux keeps both times since
+// the machine's boot. 0 where they cannot be read.
+double process_age_s() {
+  try {
+    std::ifstream file("/proc/self/stat");  // of no size, so that read_file finds it empty
+    std::string stat;
+    std::getline(file, stat);
+    // Field 22; the second one, the program's name, may hold anything but ends in the last ')'.
+    std::size_t at = stat.rfind(')');
+    for (int field = 2; field < 22 && at != std::string::npos; ++field) at = stat.find(' ', at + 1);
+    if (at == std::string::npos) return 0.0;
+    timespec now{};
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    const double started =
+        std::stod(stat.substr(at + 1)) / static_cast<double>(sysconf(_SC_CLK_TCK));
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec) - started;
+  } catch (const std::exception&) {
+    return 0.0;
+  }
+}
 
 double wall_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -431,6 +454,7 @@ class Extraction {
                     to_string(encoder_.encoder->precision()),
                     encoder_.input_px));
     if (!encoder_.options.empty()) add(encoder_.options);
+    if (const std::string engine = encoder_.engine.text(); !engine.empty()) add(engine);
     if (!calibration_.empty()) add("calibrated on " + calibration_);
     if (!encoder_.trained) add(fmt::format("weights' seed {}", job_.seed));
     if (job_.stain.method != StainMethod::kNone) {
@@ -508,7 +532,7 @@ class Extraction {
   void encode() {
     std::deque<Chunk> waiting;   // with tiles not yet encoded, then ends of slides among them
     std::size_t encoded = 0;     // tiles of waiting.front() that are
-    std::size_t open_tiles = 0;  // not encoded, in all of waiting
+    std::size_t open_tiles = 0;  // neither encoded nor held by the encoder, in all of waiting
     const auto batch = static_cast<std::size_t>(job_.batch);
     std::vector<std::uint8_t> pixels(batch * tile_bytes_);
     std::vector<float> out(batch * dim_);
@@ -526,19 +550,13 @@ class Extraction {
         }
       }
     };
-    const auto encode_batch = [&] {
-      std::size_t n = 0;
-      std::size_t at = encoded;
-      for (std::size_t c = 0; c < waiting.size() && n < batch; ++c, at = 0) {
-        const std::size_t take = std::min(batch - n, waiting[c].kept - at);
-        std::copy_n(waiting[c].pixels.data() + at * tile_bytes_,
-                    take * tile_bytes_,
-                    pixels.data() + n * tile_bytes_);
-        n += take;
-      }
-      const double begin = wall_s();
-      encoder_.encoder->encode({pixels.data(), n * tile_bytes_}, {out.data(), n * dim_});
-      times_.encode_s += wall_s() - begin;
+    // Of batches that the encoder holds, oldest first: their tiles come after the encoded ones.
+    std::deque<std::size_t> held;
+    std::size_t held_tiles = 0;
+    const auto most_held = static_cast<std::size_t>(encoder_.encoder->in_flight());
+
+    const auto deliver = [&](std::size_t n) {
+      if (times_.tiles == 0) times_.first_s = process_age_s();
       times_.tiles += static_cast<std::int64_t>(n);
       for (std::size_t done = 0; done < n;) {
         Chunk& chunk = waiting.front();
@@ -550,7 +568,44 @@ class Extraction {
         encoded += take;
         settle();
       }
+    };
+    const auto collect = [&] {
+      const std::size_t n = held.front();
+      held.pop_front();
+      const double begin = wall_s();
+      encoder_.encoder->collect({out.data(), n * dim_});
+      times_.encode_s += wall_s() - begin;
+      held_tiles -= n;
+      deliver(n);
+    };
+    const auto encode_batch = [&] {
+      std::size_t n = 0;
+      std::size_t at = encoded + held_tiles;
+      std::size_t begins = 0;  // the chunk that `at` is in
+      for (; begins < waiting.size() && at >= waiting[begins].kept; ++begins) {
+        at -= waiting[begins].kept;
+      }
+      for (std::size_t c = begins; c < waiting.size() && n < batch; ++c, at = 0) {
+        const std::size_t take = std::min(batch - n, waiting[c].kept - at);
+        std::copy_n(waiting[c].pixels.data() + at * tile_bytes_,
+                    take * tile_bytes_,
+                    pixels.data() + n * tile_bytes_);
+        n += take;
+      }
       open_tiles -= n;
+      if (most_held == 1) {
+        const double begin = wall_s();
+        encoder_.encoder->encode({pixels.data(), n * tile_bytes_}, {out.data(), n * dim_});
+        times_.encode_s += wall_s() - begin;
+        deliver(n);
+        return;
+      }
+      const double begin = wall_s();
+      encoder_.encoder->submit({pixels.data(), n * tile_bytes_});
+      times_.encode_s += wall_s() - begin;
+      held.push_back(n);
+      held_tiles += n;
+      if (held.size() == most_held) collect();
     };
 
     const auto next = [&] {
@@ -566,6 +621,7 @@ class Extraction {
       while (open_tiles >= batch) encode_batch();
     }
     while (open_tiles > 0) encode_batch();
+    while (!held.empty()) collect();
     settle();
   }
 
@@ -638,6 +694,8 @@ class Extraction {
                      {"trained", encoder_.trained},
                      {"weights_sha256", encoder_.weights_sha256},
                      {"options", encoder_.options},
+                     {"engine", encoder_.engine.name()},
+                     {"device", encoder_.engine.device},
                      {"precision", to_string(encoder_.encoder->precision())}}}};
     record["dropped"] = Json::object();
     for (const auto& [reason, n] : outcome.dropped) record["dropped"][reason] = n;

@@ -15,6 +15,7 @@
 
 #include "med3d/core/progress.h"
 #include "med3d/encoders/encoder.h"
+#include "med3d/pipeline/engine.h"
 #include "med3d/pipeline/slides/slide_folder.h"
 #include "med3d/pipeline/slides/slide_list.h"
 #include "med3d/pipeline/slides/slide_outcome.h"
@@ -31,12 +32,14 @@ struct LoadedEncoder {
   bool trained = true;
   std::int64_t input_px = 224;
   std::string options;  // of an encoder that has some: what else decides its features' bits
+  ChosenEngine engine;
 };
 
 // Where the time of an extraction went. The encoding thread encodes, waits for tiles, or writes.
 struct ExtractTimes {
   std::int64_t tiles = 0;      // encoded
   double wall_s = 0.0;         // from the first slide opened to the last file written
+  double first_s = 0.0;        // wall, from the start of the process to the first batch encoded
   double encode_s = 0.0;       // wall, inside the encoder
   double wait_s = 0.0;         // wall, for tiles: readers too slow
   double read_cpu_s = 0.0;     // processor time of all readers: decoding, resizing, stains

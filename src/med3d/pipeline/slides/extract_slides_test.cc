@@ -2,10 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <deque>
 #include <limits>
+#include <vector>
 
 #include "med3d/core/error.h"
 #include "med3d/core/file.h"
+#include "med3d/core/json.h"
 #include "med3d/core/progress.h"
 #include "med3d/io/features.h"
 #include "med3d/pipeline/slides/test_slides.h"
@@ -50,6 +54,25 @@ class MeanEncoder : public Encoder {
     found.assign(scales.begin(), scales.end());
   }
 
+  // As a device that holds several batches.
+  int in_flight() const override { return ahead; }
+  void submit(std::span<const std::uint8_t> rgb) override {
+    ASSERT_LT(static_cast<int>(held.size()), ahead);
+    std::vector<float> embeddings(rgb.size() / (kSide * kSide));
+    encode(rgb, embeddings);
+    held.push_back(std::move(embeddings));
+    most_held = std::max(most_held, static_cast<int>(held.size()));
+  }
+  void collect(std::span<float> embeddings) override {
+    ASSERT_FALSE(held.empty());
+    ASSERT_EQ(held.front().size(), embeddings.size());
+    std::copy(held.front().begin(), held.front().end(), embeddings.begin());
+    held.pop_front();
+  }
+
+  int ahead = 1;
+  int most_held = 0;
+  std::deque<std::vector<float>> held;
   std::vector<float> found;
   Precision used = Precision::kF32;
   std::size_t calibrated_on = 0;
@@ -126,6 +149,32 @@ TEST_F(ExtractSlidesTest, GivesTheSameBytesForAnyBatchAndNumberOfReaders) {
   EXPECT_EQ(all_bytes(), expected);
 }
 
+TEST_F(ExtractSlidesTest, GivesTheSameBytesWithBatchesInFlight) {
+  extract();
+  const std::string expected = all_bytes();
+  job_.redo = true;
+  for (const int ahead : {2, 3}) {
+    auto device = std::make_unique<MeanEncoder>();
+    device->ahead = ahead;
+    job_.batch = 3;
+    extract_with(std::move(device));
+    EXPECT_EQ(all_bytes(), expected);
+    EXPECT_EQ(encoder_->most_held, ahead);
+    EXPECT_TRUE(encoder_->held.empty()) << "a batch was never collected";
+  }
+}
+
+// What another engine gave is not passed off as this one's.
+TEST_F(ExtractSlidesTest, EncodesAgainWhenTheEngineIsAnother) {
+  extract();
+  loaded_.engine = {Engine::kTorch, "cpu"};
+  EXPECT_EQ(extract()[0].status, SlideStatus::kDone);
+  EXPECT_EQ(extract()[0].status, SlideStatus::kKept);
+  const Json record = read_json(folder_.record("a"));
+  EXPECT_EQ(record.at("encoder").at("engine"), "torch");
+  EXPECT_EQ(record.at("encoder").at("device"), "cpu");
+}
+
 TEST_F(ExtractSlidesTest, TellsWhereTheTimeWentWhenSomethingWasEncoded) {
   int told = 0;
   ExtractTimes times;
@@ -137,6 +186,7 @@ TEST_F(ExtractSlidesTest, TellsWhereTheTimeWentWhenSomethingWasEncoded) {
   ASSERT_EQ(told, 1);
   EXPECT_EQ(times.tiles, encoder_->tiles);
   EXPECT_GT(times.encode_s, 0.0);
+  EXPECT_GT(times.first_s, 0.0);
   EXPECT_GT(times.read_cpu_s, 0.0);
   EXPECT_LE(times.encode_s + times.wait_s, times.wall_s);
   EXPECT_LE(times.read_cpu_s, times.process_cpu_s);

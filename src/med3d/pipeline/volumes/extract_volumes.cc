@@ -291,6 +291,7 @@ std::string LoadedVolumeEncoder::text() const {
                                 to_string(encoder->precision()),
                                 word_of(shortcut));
   if (!trained) out += fmt::format(" seed {}", seed);
+  if (const std::string on = engine.text(); !on.empty()) out += " " + on;
   return out;
 }
 
@@ -299,6 +300,8 @@ Json LoadedVolumeEncoder::to_json() const {
                {"trained", trained},
                {"weights_sha256", weights_sha256},
                {"shortcut", word_of(shortcut)},
+               {"engine", engine.name()},
+               {"device", engine.device},
                {"precision", to_string(encoder->precision())},
                {"embedding_dim", encoder->embedding_dim()}};
   if (!trained) {

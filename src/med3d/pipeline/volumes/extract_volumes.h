@@ -13,6 +13,7 @@
 
 #include "med3d/core/progress.h"
 #include "med3d/encoders/volume_encoder.h"
+#include "med3d/pipeline/engine.h"
 #include "med3d/pipeline/volumes/scan.h"
 #include "med3d/pipeline/volumes/volume_folder.h"
 #include "med3d/pipeline/volumes/volume_list.h"
@@ -28,6 +29,7 @@ struct LoadedVolumeEncoder {
   bool trained = true;
   Shortcut shortcut = Shortcut::kPublished;
   std::uint64_t seed = 0;  // of an untrained one's weights
+  ChosenEngine engine;
 
   // All of it that decides an embedding's bits.
   std::string text() const;

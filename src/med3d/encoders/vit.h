@@ -23,6 +23,7 @@
 #include <string_view>
 #include <vector>
 
+#include "med3d/core/net_graph.h"
 #include "med3d/encoders/encoder.h"
 #include "med3d/encoders/weights.h"
 
@@ -70,6 +71,9 @@ std::unique_ptr<Encoder> make_vit(const VitOptions& options,
 std::unique_ptr<Encoder> make_vit(const VitOptions& options,
                                   WeightsTaker weights,
                                   const EncoderOptions& run);
+
+// The same net as data, with nothing folded. Throws Error(kData) as WeightsTaker.
+NetGraph vit_graph(const VitOptions& options, Weights weights, std::string_view name);
 
 // Names and shapes of all tensors that the net asks for.
 std::vector<TensorShape> vit_tensors(const VitOptions& options);
