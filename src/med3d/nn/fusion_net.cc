@@ -264,13 +264,7 @@ const LearningCurve& FusionNet::curve() const { return impl_->curve; }
 std::vector<std::size_t> FusionNet::block_inputs() const { return impl_->block_inputs; }
 
 Parameters FusionNet::parameters() const {
-  Parameters result;
-  for (std::size_t k = 0; k < impl_->block_inputs.size(); ++k) {
-    const std::string name = "standardise" + std::to_string(k + 1);
-    const Standardise& s = impl_->standardise[k];
-    result.push_back({name + ".mean", {s.mean.size()}, s.mean});
-    result.push_back({name + ".scale", {s.scale.size()}, s.scale});
-  }
+  Parameters result = standardise_parameters(impl_->standardise);
   for (Parameter& parameter : impl_->network.parameters()) {
     if (parameter.name == "projection.weight") {
       for (Parameter& part : split_projection(parameter, impl_->block_inputs)) {
@@ -287,22 +281,7 @@ FusionNet FusionNet::from_parameters(const FusionOptions& options,
                                      const std::vector<std::size_t>& block_inputs,
                                      const Parameters& parameters) {
   options.validate();
-  std::vector<Standardise> standardise;
-  for (std::size_t k = 0; k < block_inputs.size(); ++k) {
-    const std::string name = "standardise" + std::to_string(k + 1);
-    const Parameter& mean = find_parameter(parameters, name + ".mean");
-    const Parameter& scale = find_parameter(parameters, name + ".scale");
-    check_parameter(mean, {block_inputs[k]});
-    check_parameter(scale, {block_inputs[k]});
-    for (std::size_t j = 0; j < scale.values.size(); ++j) {
-      if (!(scale.values[j] > 0.0F)) {
-        throw Error(
-            ErrorKind::kData,
-            "parameter '" + scale.name + "', value " + std::to_string(j) + " is not above 0");
-      }
-    }
-    standardise.push_back({mean.values, scale.values});
-  }
+  std::vector<Standardise> standardise = read_standardise(parameters, block_inputs);
   LossSpec loss;
   loss.kind = options.training.loss;
   auto impl = std::make_unique<Impl>(

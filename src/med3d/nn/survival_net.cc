@@ -271,13 +271,7 @@ Matrix<double> SurvivalNet::predict(const FusionInput& input) const {
 const std::vector<double>& SurvivalNet::training_loss() const { return impl_->training_loss; }
 
 Parameters SurvivalNet::parameters() const {
-  Parameters out;
-  for (std::size_t k = 0; k < impl_->standardise.size(); ++k) {
-    const auto& block = impl_->standardise[k];
-    const std::string name = "standardise" + std::to_string(k + 1);
-    out.push_back({name + ".mean", {block.mean.size()}, block.mean});
-    out.push_back({name + ".scale", {block.scale.size()}, block.scale});
-  }
+  Parameters out = standardise_parameters(impl_->standardise);
   for (auto& parameter : impl_->network.parameters()) out.push_back(std::move(parameter));
   return out;
 }
@@ -286,20 +280,7 @@ SurvivalNet SurvivalNet::from_parameters(const SurvivalNetOptions& options,
                                          const std::vector<std::size_t>& block_inputs,
                                          const Parameters& parameters) {
   options.validate();
-  std::vector<Standardise> standardise;
-  for (std::size_t k = 0; k < block_inputs.size(); ++k) {
-    const std::string name = "standardise" + std::to_string(k + 1);
-    const Parameter& mean = find_parameter(parameters, name + ".mean");
-    const Parameter& scale = find_parameter(parameters, name + ".scale");
-    check_parameter(mean, {block_inputs[k]});
-    check_parameter(scale, {block_inputs[k]});
-    for (std::size_t j = 0; j < scale.values.size(); ++j) {
-      if (scale.values[j] > 0.0F) continue;
-      throw Error(ErrorKind::kData,
-                  "parameter '" + scale.name + "', value " + std::to_string(j) + " is not above 0");
-    }
-    standardise.push_back({mean.values, scale.values});
-  }
+  std::vector<Standardise> standardise = read_standardise(parameters, block_inputs);
   auto impl =
       std::make_unique<Impl>(Impl{options,
                                   block_inputs,

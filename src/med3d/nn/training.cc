@@ -1,25 +1,12 @@
 #include "med3d/nn/training.h"
 
-#include <string>
-
-#include "med3d/core/error.h"
-#include "med3d/core/text.h"
+#include "med3d/nn/internal/option_check.h"
 
 namespace med3d::nn {
 namespace {
 
-[[noreturn]] void refuse(const char* field, const std::string& found, const char* expected) {
-  throw Error(ErrorKind::kUsage,
-              std::string("training option ") + field + " is " + found + ", expected " + expected);
-}
-
-// Written so that NaN fails too.
-void check(const char* field, double value, bool allowed, const char* expected) {
-  if (!allowed) refuse(field, format_double(value), expected);
-}
-
-void check(const char* field, int value, bool allowed, const char* expected) {
-  if (!allowed) refuse(field, std::to_string(value), expected);
+void check(const char* field, auto value, bool allowed, const char* expected) {
+  check_option("training option", field, value, allowed, expected);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "med3d/core/random.h"
 #include "med3d/core/text.h"
 #include "med3d/nn/internal/loss.h"
+#include "med3d/nn/internal/option_check.h"
 #include "med3d/nn/internal/random_stream.h"
 #include "med3d/nn/internal/trainer.h"
 #include "med3d/nn/internal/volume_network.h"
@@ -21,15 +22,8 @@ namespace {
 
 constexpr std::size_t kEvaluationBatch = 16;
 
-void refuse(const char* field, const std::string& found, const char* expected) {
-  throw Error(
-      ErrorKind::kUsage,
-      std::string("volume training option ") + field + " is " + found + ", expected " + expected);
-}
-
-// Written so that NaN fails too.
-void check(const char* field, double value, bool allowed, const char* expected) {
-  if (!allowed) refuse(field, format_double(value), expected);
+void check(const char* field, auto value, bool allowed, const char* expected) {
+  check_option("volume training option", field, value, allowed, expected);
 }
 
 std::size_t voxels_of(const VolumeShape& extent) {

@@ -138,4 +138,34 @@ void drop_modalities(std::span<std::uint8_t> mask, double p, RandomStream& rando
   if (left == 0 && !had.empty()) mask[had[random.below(had.size())]] = 1;
 }
 
+Parameters standardise_parameters(const std::vector<Standardise>& standardise) {
+  Parameters result;
+  for (std::size_t k = 0; k < standardise.size(); ++k) {
+    const std::string name = "standardise" + std::to_string(k + 1);
+    const Standardise& s = standardise[k];
+    result.push_back({name + ".mean", {s.mean.size()}, s.mean});
+    result.push_back({name + ".scale", {s.scale.size()}, s.scale});
+  }
+  return result;
+}
+
+std::vector<Standardise> read_standardise(const Parameters& parameters,
+                                          const std::vector<std::size_t>& block_inputs) {
+  std::vector<Standardise> standardise;
+  for (std::size_t k = 0; k < block_inputs.size(); ++k) {
+    const std::string name = "standardise" + std::to_string(k + 1);
+    const Parameter& mean = find_parameter(parameters, name + ".mean");
+    const Parameter& scale = find_parameter(parameters, name + ".scale");
+    check_parameter(mean, {block_inputs[k]});
+    check_parameter(scale, {block_inputs[k]});
+    for (std::size_t j = 0; j < scale.values.size(); ++j) {
+      if (scale.values[j] > 0.0F) continue;
+      throw Error(ErrorKind::kData,
+                  "parameter '" + scale.name + "', value " + std::to_string(j) + " is not above 0");
+    }
+    standardise.push_back({mean.values, scale.values});
+  }
+  return standardise;
+}
+
 }  // namespace med3d::nn

@@ -13,6 +13,7 @@
 
 #include "med3d/nn/fusion_net.h"
 #include "med3d/nn/internal/random_stream.h"
+#include "med3d/nn/parameters.h"
 
 namespace med3d::nn {
 
@@ -28,6 +29,12 @@ void check_fusion_input(const FusionInput& input,
 
 // Throws Error(kData) for a block that no row has.
 std::vector<Standardise> standardise_blocks(const FusionInput& input);
+
+// As tensors standardise1.mean, standardise1.scale, ... and back. Reading throws Error(kFormat |
+// kData) if one is missing, of another shape or not finite, or a scale is not above 0.
+Parameters standardise_parameters(const std::vector<Standardise>& standardise);
+std::vector<Standardise> read_standardise(const Parameters& parameters,
+                                          const std::vector<std::size_t>& block_inputs);
 
 // One row of the network's input, sum d_k + K wide, under mask m (K,). Noise, where `random` is
 // given, has noise_sd standard deviations of the standardised feature.

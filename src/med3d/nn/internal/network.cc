@@ -7,26 +7,13 @@
 
 #include "med3d/core/error.h"
 #include "med3d/core/random.h"
+#include "med3d/nn/internal/parameter_layout.h"
 #include "med3d/nn/internal/torch_loader.h"
 
 namespace med3d::nn {
 namespace {
 
-// Where a named tensor lies in the array of all parameters, or of all running statistics.
-struct Slot {
-  std::string name;
-  std::vector<std::uint64_t> shape;
-  std::size_t offset = 0;
-  std::size_t count = 0;
-};
-
-// The layout of a network's numbers, in the order in which they are saved.
-struct Layout {
-  std::vector<Slot> slots;
-  std::vector<Slot> stat_slots;
-  std::size_t count = 0;
-  std::size_t stat_count = 0;
-
+struct Layout : ParameterLayout {
   explicit Layout(const NetworkSpec& spec) {
     std::size_t width = spec.inputs;
     if (spec.projection > 0) {
@@ -54,36 +41,21 @@ struct Layout {
   }
 
  private:
-  void add(const std::string& name, std::vector<std::uint64_t> shape) {
-    std::size_t size = 1;
-    for (const std::uint64_t s : shape) size *= static_cast<std::size_t>(s);
-    slots.push_back({name, std::move(shape), count, size});
-    count += size;
-  }
   void add_linear(const std::string& name, std::size_t in, std::size_t out) {
     add(name + ".weight", {out, in});
     add(name + ".bias", {out});
   }
-  void add_stat(const std::string& name, std::size_t size) {
-    stat_slots.push_back({name, {size}, stat_count, size});
-    stat_count += size;
-  }
 };
 
-std::vector<TorchSlot> across_the_border(const std::vector<Slot>& slots) {
+std::vector<TorchSlot> across_the_border(const std::vector<ParameterSlot>& slots) {
   std::vector<TorchSlot> result;
-  for (const Slot& slot : slots) {
+  for (const ParameterSlot& slot : slots) {
     result.push_back({slot.name.c_str(),
                       {slot.shape[0], slot.shape.size() > 1 ? slot.shape[1] : 0},
                       slot.offset,
                       slot.count});
   }
   return result;
-}
-
-Parameter cut_out(const Slot& slot, const std::vector<float>& values, std::size_t base) {
-  const auto first = values.begin() + static_cast<std::ptrdiff_t>(base + slot.offset);
-  return {slot.name, slot.shape, {first, first + static_cast<std::ptrdiff_t>(slot.count)}};
 }
 
 }  // namespace
@@ -123,10 +95,10 @@ struct Network::Impl {
 Network::Network(const NetworkSpec& spec, DeviceKind device, std::uint64_t seed)
     : impl_(std::make_unique<Impl>(spec, resolve_device(device).kind == DeviceKind::kCuda)) {
   const Layout& layout = impl_->layout;
-  std::vector<float> values(layout.count + layout.stat_count);
+  std::vector<float> values(layout.size());
   RandomStream random(derive_seed(seed, "initial weights"));
   double bound = 0.0;
-  for (const Slot& slot : layout.slots) {
+  for (const ParameterSlot& slot : layout.slots) {
     const bool is_norm = slot.name.rfind("bn", 0) == 0;
     if (slot.shape.size() == 2) bound = 1.0 / std::sqrt(static_cast<double>(slot.shape[1]));
     for (std::size_t i = 0; i < slot.count; ++i) {
@@ -136,7 +108,7 @@ Network::Network(const NetworkSpec& spec, DeviceKind device, std::uint64_t seed)
                                     : static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
     }
   }
-  for (const Slot& slot : layout.stat_slots) {
+  for (const ParameterSlot& slot : layout.stat_slots) {
     std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(layout.count + slot.offset),
                 slot.count,
                 slot.name.ends_with("running_var") ? 1.0F : 0.0F);
@@ -205,43 +177,26 @@ Matrix<float> Network::hidden(const float* rows, std::size_t n, std::size_t laye
   return out;
 }
 
-Parameters Network::parameters() const {
-  const Layout& layout = impl_->layout;
-  const std::vector<float> values = state();
-  Parameters result;
-  for (const Slot& slot : layout.slots) result.push_back(cut_out(slot, values, 0));
-  for (const Slot& slot : layout.stat_slots) {
-    result.push_back(cut_out(slot, values, layout.count));
-  }
-  return result;
-}
+Parameters Network::parameters() const { return impl_->layout.all(state()); }
 
 Parameters Network::gradients() const {
-  const Layout& layout = impl_->layout;
-  std::vector<float> values(layout.count);
+  std::vector<float> values(impl_->layout.count);
   torch_call(torch().net_gradients, impl_->net, values.data());
-  Parameters result;
-  for (const Slot& slot : layout.slots) result.push_back(cut_out(slot, values, 0));
-  return result;
+  return impl_->layout.trained(values);
 }
 
 void Network::load(const Parameters& parameters) {
   const Layout& layout = impl_->layout;
-  std::vector<float> values(layout.count + layout.stat_count);
-  const auto put = [&](const Slot& slot, std::size_t base) {
-    const Parameter& parameter = find_parameter(parameters, slot.name);
-    check_parameter(parameter, slot.shape);
-    std::copy(parameter.values.begin(),
-              parameter.values.end(),
-              values.begin() + static_cast<std::ptrdiff_t>(base + slot.offset));
-  };
-  for (const Slot& slot : layout.slots) put(slot, 0);
-  for (const Slot& slot : layout.stat_slots) put(slot, layout.count);
+  std::vector<float> values(layout.size());
+  for (const ParameterSlot& slot : layout.slots) Layout::put(slot, 0, parameters, values);
+  for (const ParameterSlot& slot : layout.stat_slots) {
+    Layout::put(slot, layout.count, parameters, values);
+  }
   set_state(values);
 }
 
 std::vector<float> Network::state() const {
-  std::vector<float> values(impl_->layout.count + impl_->layout.stat_count);
+  std::vector<float> values(impl_->layout.size());
   torch_call(torch().net_state, impl_->net, values.data());
   return values;
 }

@@ -7,25 +7,15 @@
 
 #include "med3d/core/error.h"
 #include "med3d/core/random.h"
+#include "med3d/nn/internal/parameter_layout.h"
 #include "med3d/nn/internal/random_stream.h"
 #include "med3d/nn/internal/torch_loader.h"
 
 namespace med3d::nn {
 namespace {
 
-struct Slot {
-  std::string name;
-  std::vector<std::uint64_t> shape;
-  std::size_t offset = 0;
-  std::size_t count = 0;
-};
-
-// Where each tensor lies: the encoder's parameters, then the head's; the running statistics apart.
-struct Layout {
-  std::vector<Slot> slots;
-  std::vector<Slot> stat_slots;
-  std::size_t count = 0;
-  std::size_t stat_count = 0;
+// The encoder's parameters come first, then the head's.
+struct Layout : ParameterLayout {
   std::size_t encoder_count = 0;
 
   explicit Layout(const VolumeNetDesign& design) {
@@ -58,12 +48,6 @@ struct Layout {
   }
 
  private:
-  void add(const std::string& name, std::vector<std::uint64_t> shape) {
-    std::size_t size = 1;
-    for (const std::uint64_t side : shape) size *= static_cast<std::size_t>(side);
-    slots.push_back({name, std::move(shape), count, size});
-    count += size;
-  }
   void add_unit(const std::string& convolution,
                 const std::string& norm,
                 std::uint64_t out,
@@ -72,24 +56,17 @@ struct Layout {
     add(convolution + ".weight", {out, in, kernel, kernel, kernel});
     add(norm + ".weight", {out});
     add(norm + ".bias", {out});
-    for (const char* name : {".running_mean", ".running_var"}) {
-      stat_slots.push_back({norm + name, {out}, stat_count, static_cast<std::size_t>(out)});
-      stat_count += static_cast<std::size_t>(out);
-    }
+    add_stat(norm + ".running_mean", out);
+    add_stat(norm + ".running_var", out);
   }
 };
 
-std::vector<TorchSlot> across_the_border(const std::vector<Slot>& slots) {
+std::vector<TorchSlot> across_the_border(const std::vector<ParameterSlot>& slots) {
   std::vector<TorchSlot> result;
-  for (const Slot& slot : slots) {
+  for (const ParameterSlot& slot : slots) {
     result.push_back({slot.name.c_str(), {slot.count, 0}, slot.offset, slot.count});
   }
   return result;
-}
-
-Parameter cut_out(const Slot& slot, const std::vector<float>& values, std::size_t base) {
-  const auto first = values.begin() + static_cast<std::ptrdiff_t>(base + slot.offset);
-  return {slot.name, slot.shape, {first, first + static_cast<std::ptrdiff_t>(slot.count)}};
 }
 
 }  // namespace
@@ -125,8 +102,8 @@ struct VolumeNetwork::Impl {
 VolumeNetwork::VolumeNetwork(const VolumeNetDesign& design, std::uint64_t seed)
     : impl_(std::make_unique<Impl>(design)) {
   const Layout& layout = impl_->layout;
-  std::vector<float> values(layout.count + layout.stat_count, 0.0F);
-  for (const Slot& slot : layout.slots) {
+  std::vector<float> values(layout.size(), 0.0F);
+  for (const ParameterSlot& slot : layout.slots) {
     float* out = values.data() + slot.offset;
     const bool head = slot.name.starts_with("fc.");
     if (!head && slot.shape.size() == 1) {
@@ -141,7 +118,7 @@ VolumeNetwork::VolumeNetwork(const VolumeNetDesign& design, std::uint64_t seed)
       out[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
     }
   }
-  for (const Slot& slot : layout.stat_slots) {
+  for (const ParameterSlot& slot : layout.stat_slots) {
     if (!slot.name.ends_with(".running_var")) continue;
     std::fill_n(values.data() + layout.count + slot.offset, slot.count, 1.0F);
   }
@@ -223,22 +200,12 @@ VolumeNetwork::Outputs VolumeNetwork::evaluate(std::span<const float> voxels,
   return out;
 }
 
-Parameters VolumeNetwork::parameters() const {
-  const Layout& layout = impl_->layout;
-  const std::vector<float> values = state();
-  Parameters result;
-  for (const Slot& slot : layout.slots) result.push_back(cut_out(slot, values, 0));
-  for (const Slot& slot : layout.stat_slots) result.push_back(cut_out(slot, values, layout.count));
-  return result;
-}
+Parameters VolumeNetwork::parameters() const { return impl_->layout.all(state()); }
 
 Parameters VolumeNetwork::gradients() const {
-  const Layout& layout = impl_->layout;
-  std::vector<float> values(layout.count);
+  std::vector<float> values(impl_->layout.count);
   torch_call(torch().volume_gradients, impl_->net, values.data());
-  Parameters result;
-  for (const Slot& slot : layout.slots) result.push_back(cut_out(slot, values, 0));
-  return result;
+  return impl_->layout.trained(values);
 }
 
 void VolumeNetwork::load(const Parameters& parameters) {
@@ -248,17 +215,13 @@ void VolumeNetwork::load(const Parameters& parameters) {
   });
   std::vector<float> values = state();
   Parameters expected;
-  const auto put = [&](const Slot& slot, std::size_t base) {
+  const auto put = [&](const ParameterSlot& slot, std::size_t base) {
     expected.push_back({slot.name, {}, {}});
     if (!has_head && slot.name.starts_with("fc.")) return;
-    const Parameter& parameter = find_parameter(parameters, slot.name);
-    check_parameter(parameter, slot.shape);
-    std::copy(parameter.values.begin(),
-              parameter.values.end(),
-              values.begin() + static_cast<std::ptrdiff_t>(base + slot.offset));
+    Layout::put(slot, base, parameters, values);
   };
-  for (const Slot& slot : layout.slots) put(slot, 0);
-  for (const Slot& slot : layout.stat_slots) put(slot, layout.count);
+  for (const ParameterSlot& slot : layout.slots) put(slot, 0);
+  for (const ParameterSlot& slot : layout.stat_slots) put(slot, layout.count);
   for (const Parameter& parameter : parameters) {
     // The segmentation layers that MedicalNet's checkpoints were trained with.
     if (parameter.name.starts_with("conv_seg.")) expected.push_back({parameter.name, {}, {}});
@@ -268,16 +231,16 @@ void VolumeNetwork::load(const Parameters& parameters) {
 }
 
 std::vector<float> VolumeNetwork::state() const {
-  std::vector<float> values(impl_->layout.count + impl_->layout.stat_count);
+  std::vector<float> values(impl_->layout.size());
   torch_call(torch().volume_state, impl_->net, values.data());
   return values;
 }
 
 void VolumeNetwork::set_state(std::span<const float> state) {
-  if (state.size() != impl_->layout.count + impl_->layout.stat_count) {
+  if (state.size() != impl_->layout.size()) {
     throw Error(ErrorKind::kFormat,
                 "a network of " + std::to_string(state.size()) + " numbers, expected " +
-                    std::to_string(impl_->layout.count + impl_->layout.stat_count));
+                    std::to_string(impl_->layout.size()));
   }
   torch_call(torch().volume_set_state, impl_->net, state.data());
 }
