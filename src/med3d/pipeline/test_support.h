@@ -17,6 +17,19 @@
 
 namespace med3d::pipeline::testing {
 
+// Asserts that the action throws this kind of Error with these words in it.
+inline void expect_error(ErrorKind kind,
+                         std::string_view part,
+                         const std::function<void()>& action) {
+  try {
+    action();
+    ADD_FAILURE() << "no error, expected one saying '" << part << "'";
+  } catch (const Error& error) {
+    EXPECT_EQ(to_string(error.kind()), to_string(kind)) << error.what();
+    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+  }
+}
+
 class TempFolder {
  public:
   TempFolder() {

@@ -15,15 +15,12 @@ int run(const Options& options) {
   job.type = options.choice("type") == "int16" ? NiftiType::kInt16 : NiftiType::kFloat32;
   if (options.given("reorient")) job.orientation = options.text("reorient");
   job.redo = options.flag("overwrite");
-  const auto progress = make_console_progress(options.quiet() || options.json());
-  const auto scans = read_scans(options, *progress);
-  if (options.flag("dry-run")) return tell_scans(options, "volume convert", scans);
-  const pipeline::VolumeFolder folder{options.path("output")};
-  const auto lock = folder.claim();
-  VolumeResult result;
-  result.command = "volume convert";
-  result.outcomes = pipeline::convert_volumes(scans, folder.root, job, *progress);
-  return finish_scans(options, folder, result, *progress);
+  return work_on_scans(
+      options,
+      "volume convert",
+      [&](const std::vector<pipeline::VolumeItem>& scans,
+          const std::filesystem::path& folder,
+          Progress& progress) { return pipeline::convert_volumes(scans, folder, job, progress); });
 }
 
 }  // namespace

@@ -306,4 +306,21 @@ int finish_scans(const Options& options,
   return pipeline::exit_code(result.outcomes);
 }
 
+int work_on_scans(const Options& options,
+                  const std::string& command,
+                  const std::function<std::vector<pipeline::VolumeOutcome>(
+                      const std::vector<pipeline::VolumeItem>& scans,
+                      const std::filesystem::path& folder,
+                      Progress& progress)>& work) {
+  const auto progress = make_console_progress(options.quiet() || options.json());
+  const auto scans = read_scans(options, *progress);
+  if (options.flag("dry-run")) return tell_scans(options, command, scans);
+  const pipeline::VolumeFolder folder{options.path("output")};
+  const auto lock = folder.claim();
+  VolumeResult result;
+  result.command = command;
+  result.outcomes = work(scans, folder.root, *progress);
+  return finish_scans(options, folder, result, *progress);
+}
+
 }  // namespace med3d

@@ -1,6 +1,8 @@
 // What the volume commands share: the scans, the recipe and the encoder that their options name.
 #pragma once
 
+#include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -65,5 +67,16 @@ int finish_scans(const Options& options,
                  const pipeline::VolumeFolder& folder,
                  const VolumeResult& result,
                  Progress& progress);
+
+// The whole of a command that makes files of scans, one by one: reads the list, tells it under
+// --dry-run, claims the folder of --output, works and finishes.
+//
+// work  (scans, folder, progress) -> their outcomes
+int work_on_scans(const Options& options,
+                  const std::string& command,
+                  const std::function<std::vector<pipeline::VolumeOutcome>(
+                      const std::vector<pipeline::VolumeItem>& scans,
+                      const std::filesystem::path& folder,
+                      Progress& progress)>& work);
 
 }  // namespace med3d

@@ -29,15 +29,12 @@ int run(const Options& options) {
     job.montage.window = GreyWindow{window[0] - window[1] / 2, window[0] + window[1] / 2};
   }
   job.montage.validate();
-  const auto progress = make_console_progress(options.quiet() || options.json());
-  const auto scans = read_scans(options, *progress);
-  if (options.flag("dry-run")) return tell_scans(options, "volume preview", scans);
-  const pipeline::VolumeFolder folder{options.path("output")};
-  const auto lock = folder.claim();
-  VolumeResult result;
-  result.command = "volume preview";
-  result.outcomes = pipeline::preview_volumes(scans, folder.root, job, *progress);
-  return finish_scans(options, folder, result, *progress);
+  return work_on_scans(
+      options,
+      "volume preview",
+      [&](const std::vector<pipeline::VolumeItem>& scans,
+          const std::filesystem::path& folder,
+          Progress& progress) { return pipeline::preview_volumes(scans, folder, job, progress); });
 }
 
 }  // namespace

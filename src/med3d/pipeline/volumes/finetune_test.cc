@@ -22,17 +22,8 @@ namespace med3d::pipeline {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::expect_error;
 using testing::TempFolder;
-
-void expect_error(ErrorKind kind, std::string_view part, const std::function<void()>& action) {
-  try {
-    action();
-    ADD_FAILURE() << "no error, expected one saying '" << part << "'";
-  } catch (const Error& error) {
-    EXPECT_EQ(to_string(error.kind()), to_string(kind)) << error.what();
-    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-  }
-}
 
 constexpr std::int64_t kSide = 24;
 

@@ -16,6 +16,7 @@
 #include "med3d/core/text.h"
 #include "med3d/io/formats/csv.h"
 #include "med3d/pipeline/folder_lock.h"
+#include "med3d/pipeline/volumes/volume_files.h"
 #include "med3d/radiology/dicom_series.h"
 #include "med3d/radiology/nifti.h"
 
@@ -43,11 +44,6 @@ std::string_view to_string(RadiomicsStatus status) {
       return "failed";
   }
   return "failed";
-}
-
-bool is_nifti(const fs::path& path) {
-  const std::string name = to_lower(path.filename().string());
-  return name.ends_with(".nii") || name.ends_with(".nii.gz");
 }
 
 std::vector<fs::path> series_files(const fs::path& path, int threads) {
@@ -129,7 +125,7 @@ RadiomicsOutcome compute(const RadiomicsItem& item,
                          const radiomics::Options& options) {
   RadiomicsOutcome outcome;
   Volume image;
-  if (is_nifti(item.image)) {
+  if (named_as_nifti(item.image.string())) {
     image = read_nifti(item.image);
   } else {
     SeriesOptions series_options;
@@ -158,12 +154,13 @@ RadiomicsOutcome work_on(const RadiomicsItem& item, const RadiomicsJob& job) {
   RadiomicsOutcome outcome;
   try {
     options.validate();
-    if (!is_nifti(item.mask)) {
+    if (!named_as_nifti(item.mask.string())) {
       throw Error(ErrorKind::kUnsupported,
                   item.mask.string() + ": a mask is a NIfTI file (.nii or .nii.gz)");
     }
-    std::vector<fs::path> files = is_nifti(item.image) ? std::vector<fs::path>{item.image}
-                                                       : series_files(item.image, options.threads);
+    std::vector<fs::path> files = named_as_nifti(item.image.string())
+                                      ? std::vector<fs::path>{item.image}
+                                      : series_files(item.image, options.threads);
     std::vector<fs::path> all = files;
     all.push_back(item.mask);
     RadiomicsJob own = job;

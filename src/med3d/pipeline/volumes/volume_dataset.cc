@@ -18,6 +18,7 @@
 #include "med3d/core/text.h"
 #include "med3d/io/formats/csv.h"
 #include "med3d/io/formats/npy.h"
+#include "med3d/pipeline/volumes/volume_files.h"
 #include "med3d/radiology/dicom_series.h"
 #include "med3d/radiology/nifti.h"
 #include "med3d/radiology/preprocess.h"
@@ -346,9 +347,8 @@ Volume read_scan(const fs::path& path, int threads) {
     options.threads = threads;
     return load_series(found.series.front().files, options).volume;
   }
-  const std::string name = to_lower(path.filename().string());
-  if (name.ends_with(".nii") || name.ends_with(".nii.gz")) return read_nifti(path);
-  if (name.ends_with(".npy")) return read_npy_volume(path);
+  if (named_as_nifti(path.string())) return read_nifti(path);
+  if (to_lower(path.filename().string()).ends_with(".npy")) return read_npy_volume(path);
   throw Error(ErrorKind::kUnsupported,
               path.string() + ": expected .nii, .nii.gz, .npy or a folder of one DICOM series");
 }

@@ -16,6 +16,7 @@
 #include "med3d/io/formats/csv.h"
 #include "med3d/io/formats/dicom.h"
 #include "med3d/pipeline/volumes/patient_names.h"
+#include "med3d/pipeline/volumes/volume_files.h"
 #include "med3d/radiology/dicom_series.h"
 
 namespace med3d::pipeline {
@@ -280,8 +281,7 @@ class Search {
 }  // namespace
 
 bool is_nifti_name(const fs::path& path) {
-  const std::string lower = to_lower(path.filename().string());
-  return !lower.starts_with(".") && (lower.ends_with(".nii") || lower.ends_with(".nii.gz"));
+  return !path.filename().string().starts_with(".") && named_as_nifti(path.string());
 }
 
 bool VolumeItem::is_nifti() const { return files.size() == 1 && is_nifti_name(files.front()); }
