@@ -20,6 +20,7 @@
 #include "med3d/pipeline/evaluation.h"
 #include "med3d/pipeline/folder_lock.h"
 #include "med3d/pipeline/paper_leak.h"
+#include "med3d/pipeline/piece_file.h"
 #include "med3d/pipeline/report_sections.h"
 #include "med3d/pipeline/survival_run.h"
 #include "med3d/pipeline/tripod.h"
@@ -93,11 +94,10 @@ std::vector<Piece> plan_pieces(const Cohort& cohort, const RunSettings& settings
 std::optional<FoldOutcome> finished(const fs::path& out,
                                     const Piece& piece,
                                     const std::string& key) {
-  const auto file = out / "folds" / piece.file();
-  if (!fs::exists(file)) return std::nullopt;
+  const auto found = read_piece(out / "folds" / piece.file(), key);
+  if (!found) return std::nullopt;
   try {
-    const Json json = read_json(file);
-    if (json.value("key", "") != key) return std::nullopt;
+    const Json& json = *found;
     if (piece.repeat < 0 && json.at("files") != final_artefact_hashes(out)) return std::nullopt;
     FoldOutcome outcome = FoldOutcome::from_json(json.at("outcome"));
     if (outcome.repeat != piece.repeat || outcome.fold != piece.fold ||
@@ -179,13 +179,22 @@ RunSummary run_cohort(const Cohort& cohort,
   for (const auto& finding : check_cohort(cohort)) {
     if (finding.level != "info") progress.warn(finding.text);
   }
+  const auto leaks = check_leaks(cohort, options.images);
+  if (!leaks.empty() && options.allow_leak.empty()) throw LeakError(leaks);
+  for (const Leak& leak : leaks) progress.warn("leak, allowed on request: " + leak.text);
   const auto specs = model_list(settings, cohort.modality_names());
   const auto pieces = plan_pieces(cohort, settings);
   const std::string resolved = settings_text(settings);
 
   RunSummary summary;
-  summary.key = sha256_hex(fmt::format(
-      "med3d {}\n{}\n{}{}", version(), cohort.sha256, resolved, survival ? followed->sha256 : ""));
+  // What is said in the report is part of what a folder holds.
+  const std::string allowed = leaks.empty() ? "" : options.allow_leak;
+  summary.key = sha256_hex(fmt::format("med3d {}\n{}\n{}{}{}",
+                                       version(),
+                                       cohort.sha256,
+                                       resolved,
+                                       survival ? followed->sha256 : "",
+                                       allowed.empty() ? "" : "\nleak allowed: " + allowed));
   summary.pieces = pieces.size();
   for (const auto& outcome : cohort.outcomes) {
     if (outcome.status == "failed") ++summary.failed_items;
@@ -228,12 +237,13 @@ RunSummary run_cohort(const Cohort& cohort,
       }
     }
   }
-  write_json(out / "run.json",
-             {{"program", "med3d " + version()},
-              {"key", summary.key},
-              {"seed", settings.run.seed},
-              {"cohort", {{"name", cohort.name}, {"sha256", cohort.sha256}}},
-              {"endpoint", cohort.endpoint.name}});
+  Json about = {{"program", "med3d " + version()},
+                {"key", summary.key},
+                {"seed", settings.run.seed},
+                {"cohort", {{"name", cohort.name}, {"sha256", cohort.sha256}}},
+                {"endpoint", cohort.endpoint.name}};
+  if (!allowed.empty()) about["allow_leak"] = allowed;
+  write_json(out / "run.json", about);
   write_file_atomic(out / "settings.toml", resolved);
   write_json(out / "cohort.json", cohort_report(cohort));
   write_file_atomic(out / "splits.csv", splits_csv(cohort, pieces, settings.validation.repeats));
@@ -272,9 +282,9 @@ RunSummary run_cohort(const Cohort& cohort,
       write_bundle(out / "model", cohort, settings, specs, fitted.models, thresholds);
       write_final_artefacts(out, cohort, settings, specs, fitted.models, piece.partition);
     }
-    Json record = {{"key", summary.key}, {"outcome", fitted.outcome.to_json()}};
+    Json record = {{"outcome", fitted.outcome.to_json()}};
     if (piece.repeat < 0) record["files"] = final_artefact_hashes(out);
-    write_json(out / "folds" / piece.file(), record);
+    write_piece(out / "folds" / piece.file(), summary.key, record);
     outcomes[i] = std::move(fitted.outcome);
   });
 
@@ -302,7 +312,7 @@ RunSummary run_cohort(const Cohort& cohort,
                  {"title", fmt::format("{}: {}", cohort.name, cohort.endpoint.name)},
                  {"version", version()},
                  {"synthetic", cohort.synthetic},
-                 {"banners", banner_section(cohort, settings)}};
+                 {"banners", banner_section(cohort, settings, leaks, options.allow_leak)}};
   report["endpoint"] = endpoint_section(cohort.endpoint);
   report["protocol"] = protocol_section(cohort, settings);
   report["cohort"] = cohort_section(cohort);

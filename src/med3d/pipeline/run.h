@@ -20,6 +20,7 @@
 #include "med3d/core/json.h"
 #include "med3d/core/progress.h"
 #include "med3d/pipeline/cohort.h"
+#include "med3d/pipeline/leaks.h"
 #include "med3d/pipeline/run_settings.h"
 
 namespace med3d::pipeline {
@@ -29,6 +30,10 @@ struct RunOptions {
   int threads = 1;
   bool overwrite = false;  // replace a folder that holds another run
   bool dry_run = false;    // say what would be done, write nothing
+  // Why a run goes on although training and test are not apart; "" = it is refused.
+  std::string allow_leak = {};
+  // Of a run on raw files, for the question whether training and test share one.
+  std::vector<ImagePrint> images = {};
 };
 
 struct RunSummary {
@@ -40,7 +45,8 @@ struct RunSummary {
   Json plan;    // cohort, models and pieces of work
 };
 
-// Throws Error(kUsage) if the folder holds another run and overwrite is off, kIo if it cannot be
+// Throws Error(kLeak) if training and test are not apart (leaks.h) and [validation] allow_leak
+// gives no reason, kUsage if the folder holds another run and overwrite is off, kIo if it cannot be
 // written or another process is at work in it; else as load_cohort.
 RunSummary run(const RunSettings& settings, const RunOptions& options, Progress& progress);
 

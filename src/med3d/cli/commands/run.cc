@@ -69,10 +69,19 @@ int run(const Options& options) {
                             : settings.run.threads;
   run_options.overwrite = options.flag("overwrite");
   run_options.dry_run = options.flag("dry-run");
+  run_options.allow_leak = std::string(trim(options.text("allow-leak")));
+  if (options.given("allow-leak") && run_options.allow_leak.empty()) {
+    throw Error(ErrorKind::kUsage, "--allow-leak: expected the reason, in words");
+  }
   const auto progress = make_console_progress(options.quiet());
   pipeline::RunSummary summary;
   try {
     summary = pipeline::run(settings, run_options, *progress);
+  } catch (const pipeline::LeakError& error) {
+    throw CommandError(error.kind(),
+                       error.what(),
+                       "mend the split; or say with --allow-leak REASON why it is as it should be",
+                       kExitLeak);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::kUsage &&
         std::string_view(error.what()).find("holds") != std::string_view::npos) {
@@ -128,6 +137,9 @@ const Command run_command = {
         [](Schema& schema) {
           declare_run_input(schema);
           schema.path("output", "the run folder; a run that was stopped goes on", "med3d-run");
+          schema.text("allow-leak",
+                      "go on although training and test share patients or images, for this reason; "
+                      "the report shows it in red");
           add_common_seed(schema);
           add_common_threads(schema);
           add_common_device(schema);
