@@ -69,9 +69,11 @@ int run(const Options& options) {
                             : settings.run.threads;
   run_options.overwrite = options.flag("overwrite");
   run_options.dry_run = options.flag("dry-run");
-  run_options.allow_leak = std::string(trim(options.text("allow-leak")));
-  if (options.given("allow-leak") && run_options.allow_leak.empty()) {
-    throw Error(ErrorKind::kUsage, "--allow-leak: expected the reason, in words");
+  if (options.given("allow-leak")) {
+    run_options.allow_leak = std::string(trim(options.text("allow-leak")));
+    if (run_options.allow_leak.empty()) {
+      throw Error(ErrorKind::kUsage, "--allow-leak: expected the reason, in words");
+    }
   }
   const auto progress = make_console_progress(options.quiet());
   pipeline::RunSummary summary;
