@@ -524,6 +524,11 @@ class Pool {
     if (idle_.size() < kMostIdle) idle_.push_back(std::move(worker));
   }
 
+  std::string unusable() {
+    const std::lock_guard lock(mutex_);
+    return program_.empty() ? "" : unusable_;
+  }
+
   IsolationState state() {
     {
       const std::lock_guard lock(mutex_);
@@ -568,6 +573,7 @@ class Pool {
 void set_worker_program(const fs::path& program) { Pool::get().set_program(program); }
 void set_isolation(Isolation isolation) { Pool::get().set_isolation(isolation); }
 IsolationState isolation() { return Pool::get().state(); }
+std::string unisolated_because() { return Pool::get().unusable(); }
 
 class IsolatedSession::Impl {
  public:

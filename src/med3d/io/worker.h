@@ -52,6 +52,9 @@ struct IsolationState {
 };
 // Starts a worker to find out, if none ran yet.
 IsolationState isolation();
+// Why files were decoded in this process that were to be decoded in a worker; empty: none was, or
+// no program was named.
+std::string unisolated_because();
 
 // ---- what a worker does
 
