@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
@@ -17,7 +16,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -35,8 +33,8 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr int kMostSessions = 200;        // of one worker: libraries leak
-constexpr std::size_t kMostIdle = 64;     // workers that wait
+constexpr int kMostSessions = 200;     // of one worker: libraries leak
+constexpr std::size_t kMostIdle = 64;  // workers that wait
 constexpr std::uint64_t kSharedUnit = 1ULL << 20;
 constexpr std::chrono::seconds kStartTime{60};  // the machine may be busy
 
@@ -79,10 +77,10 @@ class SharedMemory {
       memory = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd.get(), 0);
     }
     if (memory == MAP_FAILED) {
-      throw Error(ErrorKind::kIo,
-                  fmt::format("no memory of {} bytes to share with a decoder: {}",
-                              bytes,
-                              std::strerror(errno)));
+      throw Error(
+          ErrorKind::kIo,
+          fmt::format(
+              "no memory of {} bytes to share with a decoder: {}", bytes, std::strerror(errno)));
     }
     fd_ = std::move(fd);
     memory_ = static_cast<const std::uint8_t*>(memory);
@@ -157,6 +155,12 @@ class Worker {
   }
 
   bool ours() const { return owner_ == ::getpid(); }
+  // One that waits may have been killed by a system that is short of memory.
+  bool alive() {
+    if (::waitpid(pid_, nullptr, WNOHANG) == 0) return true;
+    pid_ = -1;
+    return false;
+  }
   bool filtered() const { return filtered_; }
   const std::string& reason() const { return reason_; }
   bool knows(std::string_view service) const {
@@ -188,7 +192,7 @@ class Worker {
     }
     allow_processor_time();
     send(worker::Op::kCall, body, fresh);
-    return answer(std::chrono::seconds(limits().worker_wall_seconds));
+    return answer();
   }
 
   std::span<const std::uint8_t> shared() const { return {shared_.data(), shared_.bytes()}; }
@@ -241,8 +245,7 @@ class Worker {
     for (std::string& variable : variables) envp.push_back(variable.data());
     envp.push_back(nullptr);
     pid_t pid = -1;
-    const int result =
-        ::posix_spawn(&pid, program.c_str(), &files, &attributes, argv, envp.data());
+    const int result = ::posix_spawn(&pid, program.c_str(), &files, &attributes, argv, envp.data());
     ::posix_spawn_file_actions_destroy(&files);
     ::posix_spawnattr_destroy(&attributes);
     if (result != 0) fail(program.string() + " cannot be started", result);
@@ -257,14 +260,18 @@ class Worker {
     body.text(worker::kProtocol)
         .text({reinterpret_cast<const char*>(&now), sizeof(now)});  // numbers only, same build
     try {
+      wait_at_most(kStartTime);
       send(worker::Op::kHello, body.bytes());
-      const std::string bytes = answer(kStartTime);
+      const std::string bytes = answer();
       MessageReader reader(bytes);
       if (reader.text() != worker::kProtocol) throw NoWorker{"the worker is of another build"};
       filtered_ = reader.value<bool>();
       reason_ = reader.text();
       for (auto n = reader.count(1000); n > 0; --n) services_.push_back(reader.text());
       reader.end();
+      // Its limits are those that were in force when it was told them.
+      wait_at_most(
+          std::chrono::seconds(std::min<std::uint64_t>(now.worker_wall_seconds, 1U << 30U)));
     } catch (const Ended& ended) {
       throw NoWorker{"the worker did not start: " + ended.how};
     } catch (const Error& error) {
@@ -290,17 +297,19 @@ class Worker {
     return got > 0 ? std::optional<int>(status) : std::nullopt;
   }
 
-  // So much from now on; asked for before each request, set when half of it is used up.
+  // So much from now on. Looked at again when an eighth of it can have been used up on one core,
+  // not before each request: it takes two system calls.
   void allow_processor_time() {
+    const std::uint64_t most = std::max<std::uint64_t>(limits().worker_cpu_seconds, 1);
+    const auto now = Clock::now();
+    if (processor_end_ > 0 && now - processor_looked_ < std::chrono::seconds(most) / 8) return;
+    processor_looked_ = now;
     clockid_t clock = 0;
     timespec used{};
     if (::clock_getcpuclockid(pid_, &clock) != 0 || ::clock_gettime(clock, &used) != 0) return;
-    const std::uint64_t most = std::max<std::uint64_t>(limits().worker_cpu_seconds, 1);
-    const auto now = static_cast<std::uint64_t>(used.tv_sec);
-    if (processor_end_ > 0 && processor_end_ >= now + most - most / 2) return;
     rlimit limit{};
     if (::prlimit(pid_, RLIMIT_CPU, nullptr, &limit) != 0) return;
-    processor_end_ = now + most + 1;
+    processor_end_ = static_cast<std::uint64_t>(used.tv_sec) + most + 1;
     limit.rlim_cur = std::min<rlim_t>(processor_end_, limit.rlim_max);
     ::prlimit(pid_, RLIMIT_CPU, &limit, nullptr);
   }
@@ -329,14 +338,10 @@ class Worker {
       const int fd = shared_.fd();
       std::memcpy(CMSG_DATA(entry), &fd, sizeof(fd));
     }
-    const auto end = Clock::now() + kStartTime;
     while (message.msg_iovlen > 0) {
-      const auto n = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+      const auto n = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-        wait(POLLOUT, end);
-        continue;
-      }
+      if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) late();
       if (n < 0) died();
       message.msg_control = nullptr;
       message.msg_controllen = 0;
@@ -353,41 +358,41 @@ class Worker {
     }
   }
 
-  void wait(short events, Clock::time_point end) {
-    for (;;) {
-      const auto left =
-          std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-      pollfd ready{socket_.get(), events, 0};
-      const int count =
-          left <= 0 ? 0
-                    : ::poll(&ready, 1, static_cast<int>(std::min<std::int64_t>(left, INT_MAX)));
-      if (count > 0) return;
-      if (count < 0 && errno == EINTR) continue;
-      stop();
-      throw Ended{fmt::format("the decoder gave no answer within {} seconds",
-                              limits().worker_wall_seconds)};
-    }
+  // How long a call of the system waits for the other side.
+  void wait_at_most(std::chrono::seconds most) {
+    timeval time{};
+    time.tv_sec = static_cast<time_t>(std::max<std::int64_t>(most.count(), 1));
+    ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time));
+    ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
+    patience_ = most;
   }
 
-  void receive(void* data, std::size_t size, Clock::time_point end) {
+  [[noreturn]] void late() {
+    stop();
+    throw Ended{fmt::format("the decoder gave no answer within {} seconds", patience_.count())};
+  }
+
+  void receive(void* data, std::size_t size) {
+    const auto end = Clock::now() + patience_;  // also for one that sends a byte now and then
     char* at = static_cast<char*>(data);
     while (size > 0) {
-      wait(POLLIN, end);
-      const auto n = ::recv(socket_.get(), at, size, MSG_DONTWAIT);
-      if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-      if (n <= 0) died();
-      at += n;
-      size -= static_cast<std::size_t>(n);
+      const auto n = ::recv(socket_.get(), at, size, MSG_WAITALL);
+      if (n < 0 && errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK) died();
+      if (n == 0) died();
+      if (n > 0) {
+        at += n;
+        size -= static_cast<std::size_t>(n);
+      }
+      if (size > 0 && Clock::now() >= end) late();
     }
   }
 
-  std::string answer(std::chrono::seconds most) {
-    const auto end = Clock::now() + most;
+  std::string answer() {
     worker::AnswerHead head;
-    receive(&head, sizeof(head), end);
+    receive(&head, sizeof(head));
     if (head.magic != worker::kMagic || head.bytes > worker::kMostBytes) babbled();
     std::string body(head.bytes, '\0');
-    receive(body.data(), body.size(), end);
+    receive(body.data(), body.size());
     if (head.status == worker::Status::kDone) return body;
     if (head.status != worker::Status::kError) babbled();
     ErrorKind kind{};
@@ -414,7 +419,7 @@ class Worker {
     using std::chrono::milliseconds;
     int status = 0;
     pid_t got = 0;
-    for (int i = 0; i < 2000 && got == 0; ++i) {
+    for (int i = 0; i < 500 && got == 0; ++i) {
       got = ::waitpid(pid_, &status, WNOHANG);
       if (got < 0 && errno == EINTR) got = 0;
       if (got == 0) std::this_thread::sleep_for(milliseconds(1));
@@ -430,8 +435,9 @@ class Worker {
                               limits().worker_cpu_seconds)};
     }
     if (number == SIGKILL) {
-      throw Ended{"the decoder was killed (signal 9): the system had no memory for it, or somebody "
-                  "did it"};
+      throw Ended{
+          "the decoder was killed (signal 9): the system had no memory for it, or somebody "
+          "did it"};
     }
     if (number != 0) throw Ended{fmt::format("the decoder crashed (signal {})", number)};
     throw Ended{"the decoder ended without an answer"};
@@ -442,11 +448,13 @@ class Worker {
   Descriptor socket_;
   Descriptor life_;
   SharedMemory shared_;
+  std::chrono::seconds patience_{0};
   bool filtered_ = false;
   std::string reason_;
   std::vector<std::string> services_;
   int sessions_ = 0;
-  std::uint64_t processor_end_ = 0;
+  std::uint64_t processor_end_ = 0;  // seconds of its own clock
+  Clock::time_point processor_looked_;
 };
 
 // The workers that wait, and what all need to know. One of a process, never destroyed: threads may
@@ -486,7 +494,7 @@ class Pool {
       while (!idle_.empty()) {
         auto worker = std::move(idle_.back());
         idle_.pop_back();
-        if (!worker->ours()) continue;
+        if (!worker->ours() || !worker->alive()) continue;
         if (!service.empty() && !worker->knows(service)) {
           idle_.push_back(std::move(worker));
           break;

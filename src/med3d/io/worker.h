@@ -46,9 +46,9 @@ void set_worker_program(const std::filesystem::path& program);
 void set_isolation(Isolation isolation);
 
 struct IsolationState {
-  bool active = false;   // files are decoded in workers
-  bool filtered = false; // and the kernel refuses calls that they do not need
-  std::string reason;    // why not, for either; else empty
+  bool active = false;    // files are decoded in workers
+  bool filtered = false;  // and the kernel refuses calls that they do not need
+  std::string reason;     // why not, for either; else empty
 };
 // Starts a worker to find out, if none ran yet.
 IsolationState isolation();

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -106,6 +107,7 @@ class Server {
     set_limit(RLIMIT_NOFILE, kMostFiles);
     const std::uint64_t mapped = address_space_bytes();  // a sanitizer's is terabytes
     if (mapped > 0) set_limit(RLIMIT_AS, mapped + told.worker_bytes);
+    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     const std::string reason = worker::filter_system_calls();
 
     MessageWriter answer;

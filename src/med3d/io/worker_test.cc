@@ -44,7 +44,8 @@ const std::map<std::string, Deed>& deeds() {
       {"echo", [](auto& text, auto, auto& out) { out.text(text); }},
       {"pid", [](auto&, auto, auto& out) { out.value(::getpid()); }},
       {"limits", [](auto&, auto, auto& out) { out.value(limits().tile_bytes); }},
-      {"folder", [](auto&, auto, auto& out) { out.text(std::filesystem::current_path().string()); }},
+      {"folder",
+       [](auto&, auto, auto& out) { out.text(std::filesystem::current_path().string()); }},
       {"variable",
        [](auto& text, auto, auto& out) {
          const char* value = std::getenv(text.c_str());
@@ -152,10 +153,8 @@ class HostileSession : public WorkerSession {
   }
 };
 
-const WorkerService kHostile = {"hostile", [] {
-                                  return std::unique_ptr<WorkerSession>(
-                                      std::make_unique<HostileSession>());
-                                }};
+const WorkerService kHostile = {
+    "hostile", [] { return std::unique_ptr<WorkerSession>(std::make_unique<HostileSession>()); }};
 
 MessageWriter deed(std::string_view name, std::string_view text = "") {
   return MessageWriter().text(name).text(text);
@@ -207,9 +206,8 @@ TEST_F(WorkerTest, SharesMemoryThatGrowsWithTheRequest) {
       EXPECT_EQ(asked->shared()[i], static_cast<std::uint8_t>(i));
     }
   }
-  expect_error(ErrorKind::kUsage, "x.svs: ", [&] {
-    asked->call(deed("fill"), limits().worker_bytes + 1);
-  });
+  expect_error(
+      ErrorKind::kUsage, "x.svs: ", [&] { asked->call(deed("fill"), limits().worker_bytes + 1); });
 }
 
 TEST_F(WorkerTest, KnowsTheLimitsAndTheFolderOfItsParent) {
@@ -242,8 +240,7 @@ TEST_F(WorkerTest, GetsNoneOfOurKeysAndDescriptors) {
 TEST_F(WorkerTest, HandsOnErrorsWithTheirKind) {
   const auto asked = session();
   expect_error(ErrorKind::kUnsupported, "not this one", [&] { asked->call(deed("refuse")); });
-  expect_error(
-      ErrorKind::kFormat, "tile 3 is damaged", [&] { asked->call(deed("spoil")); });
+  expect_error(ErrorKind::kFormat, "tile 3 is damaged", [&] { asked->call(deed("spoil")); });
   // It goes on with the same file.
   EXPECT_NO_THROW(asked->call(deed("echo")));
 }
@@ -276,6 +273,18 @@ TEST_F(WorkerTest, NamesTheSignalOfACrashAndStartsAnotherForTheNext) {
   });
 }
 
+TEST_F(WorkerTest, ReplacesOneThatWasKilledWhileItWaited) {
+  auto asked = session();
+  const pid_t first = pid_of(*asked);
+  asked.reset();
+  ::kill(first, SIGKILL);
+  // Dead, but not collected: that is for its owner.
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(first), &info, WEXITED | WNOWAIT), 0);
+  asked = session();
+  EXPECT_NE(pid_of(*asked), first);
+}
+
 TEST_F(WorkerTest, LeavesOutTheFileWhereItMayNotBeNamed) {
   try {
     IsolatedSession::start("hostile", "")->call(deed("abort"));
@@ -295,10 +304,9 @@ TEST_F(WorkerTest, IsEndedWhenItTakesTooLong) {
   quick.worker_wall_seconds = 60;
   quick.worker_cpu_seconds = 1;
   set_limits(quick);
-  expect_error(
-      ErrorKind::kFormat, "x.svs: the decoder took more than 1 seconds of processor time", [] {
-        session()->call(deed("spin"));
-      });
+  expect_error(ErrorKind::kFormat,
+               "x.svs: the decoder took more than 1 seconds of processor time",
+               [] { session()->call(deed("spin")); });
 }
 
 TEST_F(WorkerTest, HasBoundedMemory) {
@@ -314,10 +322,9 @@ TEST_F(WorkerTest, HasBoundedMemory) {
 
 TEST_F(WorkerTest, MayBabbleAndGoQuiet) {
   for (const char* name : {"babble", "go-quiet"}) {
-    expect_error(
-        ErrorKind::kFormat, "x.svs: the decoder was damaged by it and answered nonsense", [&] {
-          session()->call(deed(name));
-        });
+    expect_error(ErrorKind::kFormat,
+                 "x.svs: the decoder was damaged by it and answered nonsense",
+                 [&] { session()->call(deed(name)); });
   }
 }
 
@@ -334,8 +341,7 @@ TEST_F(WorkerTest, CannotWriteConnectStartProgramsOrReachOut) {
   const auto path = folder / "file";
   std::ofstream(path) << "kept";
   const auto asked = session();
-  EXPECT_EQ(numbers(asked->call(deed("open-to-write", path.string()))),
-            std::vector<int>(5, EPERM));
+  EXPECT_EQ(numbers(asked->call(deed("open-to-write", path.string()))), std::vector<int>(5, EPERM));
   EXPECT_EQ(std::filesystem::file_size(path), 4U);
   EXPECT_EQ(numbers(asked->call(deed("connect"))), std::vector<int>(3, EPERM));
   EXPECT_EQ(numbers(asked->call(deed("start-programs"))), std::vector<int>(3, EPERM));

@@ -39,10 +39,8 @@ class CrashingSession : public WorkerSession {
   std::unique_ptr<WorkerSession> session_ = volume_worker_service.start();
 };
 
-const WorkerService kService = {"volume", [] {
-                                  return std::unique_ptr<WorkerSession>(
-                                      std::make_unique<CrashingSession>());
-                                }};
+const WorkerService kService = {
+    "volume", [] { return std::unique_ptr<WorkerSession>(std::make_unique<CrashingSession>()); }};
 
 class VolumeWorkerTest : public testing::Test {
  protected:
@@ -158,9 +156,15 @@ TEST_F(VolumeWorkerTest, ThrowsTheSameErrors) {
   const std::function<void()> deeds[] = {
       [&] { load_series({}); },
       [&] { load_series(files, wrong); },
-      [&] { load_series(std::vector{files[0], text}); },
-      [&] { inspect_series(std::vector{files[0], none}); },
-      [&] { load_series(std::vector{files[0], files[2], files[2], files[1], files[1], text}); },
+      [&] {
+        load_series(std::vector{files[0], text});
+      },
+      [&] {
+        inspect_series(std::vector{files[0], none});
+      },
+      [&] {
+        load_series(std::vector{files[0], files[2], files[2], files[1], files[1], text});
+      },
       [&] { read_nifti(text); },
       [&] { read_nifti(none); },
       [&] { read_nifti_header(text); },

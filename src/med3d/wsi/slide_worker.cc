@@ -9,7 +9,6 @@
 
 #include "med3d/core/error.h"
 #include "med3d/core/limits.h"
-#include "med3d/wsi/readers/request_internal.h"
 
 namespace med3d {
 namespace {
@@ -20,7 +19,7 @@ constexpr std::uint64_t kMostThings = 100'000;  // levels, properties, names
 
 enum class Ask : std::uint8_t {
   kOpen,              // path, format -> SlideInfo
-  kRegion,            // x, y, level, width, height -> pixels
+  kRegion,            // x, y, level, width, height, bytes -> pixels
   kAssociated,        // name -> width, height
   kAssociatedPixels,  // -> pixels of the last one
 };
@@ -91,7 +90,7 @@ class SlideSession : public WorkerSession {
       const int level = request.value<int>();
       const auto width = request.value<std::int64_t>();
       const auto height = request.value<std::int64_t>();
-      const auto bytes = static_cast<std::uint64_t>(3 * width * height);  // checked by the asker
+      const auto bytes = request.value<std::uint64_t>();
       slide_->read_region(x, y, level, width, height, room(shared, bytes));
     } else if (ask == Ask::kAssociated) {
       associated_ = slide_->associated_image(request.text());
@@ -120,8 +119,7 @@ class IsolatedSlide : public Slide {
                 const fs::path& path,
                 std::string_view format)
       : session_(std::move(session)) {
-    const std::string bytes =
-        session_->call(ask(Ask::kOpen).text(path.string()).text(format));
+    const std::string bytes = session_->call(ask(Ask::kOpen).text(path.string()).text(format));
     try {
       MessageReader reader(bytes);
       info_ = get_info(reader);
@@ -139,8 +137,14 @@ class IsolatedSlide : public Slide {
                    std::int64_t width,
                    std::int64_t height,
                    std::span<std::uint8_t> rgb) override {
-    check_region_request(info_, level, width, height, rgb.size());
-    session_->call(ask(Ask::kRegion).value(x).value(y).value(level).value(width).value(height),
+    // A request that makes no sense is for the reader to refuse, in its own words.
+    session_->call(ask(Ask::kRegion)
+                       .value(x)
+                       .value(y)
+                       .value(level)
+                       .value(width)
+                       .value(height)
+                       .value(static_cast<std::uint64_t>(rgb.size())),
                    rgb.size());
     if (!rgb.empty()) std::memcpy(rgb.data(), session_->shared().data(), rgb.size());
   }

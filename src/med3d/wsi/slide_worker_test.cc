@@ -49,10 +49,8 @@ class CrashingSession : public WorkerSession {
   std::unique_ptr<WorkerSession> session_;
 };
 
-const WorkerService kService = {"slide", [] {
-                                  return std::unique_ptr<WorkerSession>(
-                                      std::make_unique<CrashingSession>());
-                                }};
+const WorkerService kService = {
+    "slide", [] { return std::unique_ptr<WorkerSession>(std::make_unique<CrashingSession>()); }};
 
 class SlideWorkerTest : public testing::Test {
  protected:
@@ -109,10 +107,12 @@ void expect_same_slide(const fs::path& path) {
   const SlideLevel base = here->info().levels.front();
   for (int level = 0; level < static_cast<int>(here->info().levels.size()); ++level) {
     for (int i = 0; i < 6; ++i) {
-      const auto x = static_cast<std::int64_t>(random.randint(
-                         static_cast<std::uint64_t>(base.width) + 100)) - 100;
-      const auto y = static_cast<std::int64_t>(random.randint(
-                         static_cast<std::uint64_t>(base.height) + 100)) - 100;
+      const auto x =
+          static_cast<std::int64_t>(random.randint(static_cast<std::uint64_t>(base.width) + 100)) -
+          100;
+      const auto y =
+          static_cast<std::int64_t>(random.randint(static_cast<std::uint64_t>(base.height) + 100)) -
+          100;
       const std::int64_t side = 1 + static_cast<std::int64_t>(random.randint(300));
       // Nothing of the one before may shine through.
       RgbImage a(side, side + 3, 200);
@@ -143,7 +143,7 @@ TEST_F(SlideWorkerTest, GivesTheSamePixelsOfRealSlidesByEveryReader) {
                            "TCGA-CR-7395-01A-01-TS1.svs",
                            "kidney-48-5.tif",
                            "mosaic.tif",
-                           "dicom_small"}) {
+                           "pathml_small_dicom_SM_3236x2638.dcm"}) {
     if (fs::exists(slides / name)) expect_same_slide(slides / name);
   }
   set_isolation(Isolation::kOff);
@@ -194,14 +194,14 @@ TEST_F(SlideWorkerTest, ACrashCostsThisSlideAlone) {
   const auto on_read = synth(folder / "crash-on-read.svs");
   const auto good = synth(folder / "good.svs");
   const auto before = open_slide(good);
-  expect_error(ErrorKind::kFormat,
-               on_open.string() + ": the decoder crashed (signal 6)",
-               [&] { open_slide(on_open); });
+  expect_error(ErrorKind::kFormat, on_open.string() + ": the decoder crashed (signal 6)", [&] {
+    open_slide(on_open);
+  });
   const auto slide = open_slide(on_read);
   for (int i = 0; i < 2; ++i) {
-    expect_error(ErrorKind::kFormat,
-                 on_read.string() + ": the decoder crashed (signal 6)",
-                 [&] { slide->read_region(0, 0, 0, 10, 10); });
+    expect_error(ErrorKind::kFormat, on_read.string() + ": the decoder crashed (signal 6)", [&] {
+      slide->read_region(0, 0, 0, 10, 10);
+    });
   }
   EXPECT_EQ(before->read_region(0, 0, 0, 64, 64), open_slide(good)->read_region(0, 0, 0, 64, 64));
 }
@@ -213,9 +213,9 @@ TEST_F(SlideWorkerTest, SurvivesWhatEndsOpenSlide) {
   write_bytes(path,
               "[Virtual Microscope Specimen]\nNoLayers=1\nNoJpegColumns=20000\nNoJpegRows=40000\n"
               "ImageFile=a.jpg\nMapFile=m.jpg\nOptimisationFile=o.opt\n");
-  expect_error(ErrorKind::kFormat,
-               path.string() + ": the decoder crashed (signal 5)",
-               [&] { open_slide(path); });
+  expect_error(ErrorKind::kFormat, path.string() + ": the decoder crashed (signal 5)", [&] {
+    open_slide(path);
+  });
 }
 
 // One entry of a real slide: TileWidth of level 0 becomes 2^28. OpenSlide asks for such a tile when

@@ -5,11 +5,12 @@
 namespace med3d {
 
 void declare_isolation(Schema& schema) {
-  schema.choice("isolate",
-                "decode files in processes of their own, so that one that crashes its decoder costs "
-                "only itself; auto: where they can be started (med3d doctor)",
-                {"auto", "on", "off"},
-                "auto");
+  schema.choice(
+      "isolate",
+      "decode files in processes of their own, so that one that crashes its decoder costs "
+      "only itself; auto: where they can be started (med3d doctor)",
+      {"auto", "on", "off"},
+      "auto");
 }
 
 void apply_isolation(const Schema& schema, const Options& options) {
