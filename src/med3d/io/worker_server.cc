@@ -61,12 +61,20 @@ void ignore_stops() {
   }
 }
 
+// A sanitizer's handlers would tell of a crash where nobody listens, and hide its signal.
+void die_of_crashes() {
+  for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) {
+    ::signal(number, SIG_DFL);
+  }
+}
+
 class Server {
  public:
   explicit Server(std::span<const WorkerService* const> services) : services_(services) {}
 
   [[noreturn]] void run() {
     ignore_stops();
+    die_of_crashes();
     end_with_parent();
     for (;;) {
       const worker::RequestHead head = receive_head();
