@@ -4,7 +4,6 @@
 #include <turbojpeg.h>
 
 #include <array>
-#include <optional>
 
 #include "med3d/core/error.h"
 #include "med3d/core/limits.h"
@@ -69,14 +68,6 @@ bool is_frame(int marker) {
   return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
 }
 
-// What says in which way the pixels are best decoded, beside the header.
-struct Frame {
-  JpegHeader header;
-  bool is_one_scan = false;            // of all components, not progressive: the last one too
-  std::optional<ChromaLayout> halved;  // chroma of half the width, or of half of both
-  bool is_marked_rgb = false;          // may be, by Adobe's marker or the component numbers
-};
-
 JpegHeader parse_frame(int marker, std::string_view segment) {
   // C0 baseline, C1 extended, C2 progressive, C9 and CA the same with arithmetic coding.
   if (marker != 0xC0 && marker != 0xC1 && marker != 0xC2 && marker != 0xC9 && marker != 0xCA) {
@@ -107,43 +98,6 @@ JpegHeader parse_frame(int marker, std::string_view segment) {
   return header;
 }
 
-// Of the three components' sampling factors.
-std::optional<ChromaLayout> halved_chroma(std::string_view segment) {
-  constexpr std::size_t kFirst = 10;  // each: number, factors, table
-  if (segment.size() < kFirst + 9) return std::nullopt;
-  if (byte_at(segment, kFirst + 4) != 0x11 || byte_at(segment, kFirst + 7) != 0x11) {
-    return std::nullopt;
-  }
-  switch (byte_at(segment, kFirst + 1)) {
-    case 0x21:
-      return ChromaLayout::kHalfWidth;
-    case 0x22:
-      return ChromaLayout::kHalfBoth;
-    default:
-      return std::nullopt;
-  }
-}
-
-Frame read_frame(std::string_view jpeg) {
-  Frame frame;
-  JpegHeader& header = frame.header;
-  const std::size_t scan = walk_segments(jpeg, [&](int marker, std::string_view segment) {
-    if (marker == kApp14) frame.is_marked_rgb = true;
-    if (!is_frame(marker)) return;
-    if (header.components != 0) damaged("two frame headers");
-    header = parse_frame(marker, segment);
-    if (header.components != 3) return;
-    frame.halved = halved_chroma(segment);
-    if (segment.size() > 10 && byte_at(segment, 10) == 'R') frame.is_marked_rgb = true;
-  });
-  if (scan == jpeg.size()) damaged("cut short before its first scan");
-  if (header.components == 0) damaged("no frame header before the first scan");
-  // FF DA, two bytes of length, the number of components.
-  frame.is_one_scan =
-      !header.progressive && scan + 4 < jpeg.size() && byte_at(jpeg, scan + 4) == header.components;
-  return frame;
-}
-
 class Turbo {
  public:
   explicit Turbo(tjhandle handle) : handle_(handle) {
@@ -162,7 +116,17 @@ class Turbo {
 
 bool detect_jpeg(std::string_view head) { return head.substr(0, 3) == "\xFF\xD8\xFF"; }
 
-JpegHeader read_jpeg_header(std::string_view jpeg) { return read_frame(jpeg).header; }
+JpegHeader read_jpeg_header(std::string_view jpeg) {
+  JpegHeader header;
+  const std::size_t scan = walk_segments(jpeg, [&](int marker, std::string_view segment) {
+    if (!is_frame(marker)) return;
+    if (header.components != 0) damaged("two frame headers");
+    header = parse_frame(marker, segment);
+  });
+  if (scan == jpeg.size()) damaged("cut short before its first scan");
+  if (header.components == 0) damaged("no frame header before the first scan");
+  return header;
+}
 
 struct JpegDecoder::Impl {
   Turbo turbo{tjInitDecompress()};
@@ -203,8 +167,7 @@ struct JpegDecoder::Impl {
               std::int64_t height,
               int channels,
               std::span<std::uint8_t> pixels) {
-    const Frame frame = read_frame(jpeg);
-    const JpegHeader& header = frame.header;
+    const JpegHeader header = read_jpeg_header(jpeg);
     if (header.width != width || header.height != height) {
       damaged(fmt::format(
           "{} x {} pixels, expected {} x {}", header.width, header.height, width, height));
@@ -220,16 +183,12 @@ struct JpegDecoder::Impl {
           ErrorKind::kUsage,
           fmt::format("JPEG: room for {} bytes of pixels, expected {}", pixels.size(), bytes));
     }
-    const bool is_ycbcr = color == JpegColor::kYCbCr ||
-                          (color == JpegColor::kAsMarked && tables.empty() && !frame.is_marked_rgb);
-    if (channels == 3 && frame.halved && frame.is_one_scan && is_ycbcr &&
-        width >= kMinUpsampledWidth && width * height <= kMaxPlanePixels && has_planes_to_rgb()) {
-      decode_planes(splice(jpeg, tables, JpegColor::kAsMarked), width, height, *frame.halved);
+    if (channels == 3 && color != JpegColor::kRgb && width >= kMinUpsampledWidth &&
+        width * height <= kMaxPlanePixels && has_planes_to_rgb() &&
+        decode_planes(splice(jpeg, tables, JpegColor::kAsMarked), color, width, height)) {
       planes_to_rgb(planes, pixels);
       return;
     }
-    // Only what has many scans can have too many, and counting costs a twentieth of the time.
-    const int limit = frame.is_one_scan ? 0 : TJFLAG_LIMITSCANS;
     const std::string_view stream = splice(jpeg, tables, color);
     const int status = tjDecompress2(turbo.get(),
                                      reinterpret_cast<const unsigned char*>(stream.data()),
@@ -239,30 +198,47 @@ struct JpegDecoder::Impl {
                                      static_cast<int>(width) * channels,
                                      static_cast<int>(height),
                                      channels == 1 ? TJPF_GRAY : TJPF_RGB,
-                                     TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | limit);
+                                     TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS);
     if (status != 0) damaged(tjGetErrorStr2(turbo.get()));
   }
 
-  // Up to the colours, which the planes do not have: what the markers say of them plays no part.
-  void decode_planes(std::string_view stream,
+  // All but the colours: planes have none, so that what the markers say of them plays no part where
+  // the caller knows. False for what has no smaller chroma. The room is for the sampling that
+  // TurboJPEG itself found; our own walk might have gone by another frame header than it does.
+  bool decode_planes(std::string_view stream,
+                     JpegColor color,
                      std::int64_t width,
-                     std::int64_t height,
-                     ChromaLayout layout) {
-    planes.resize(width, height, layout);
+                     std::int64_t height) {
+    const auto* bytes = reinterpret_cast<const unsigned char*>(stream.data());
+    int found_width = 0;
+    int found_height = 0;
+    int sampling = 0;
+    int colors = 0;
+    if (tjDecompressHeader3(
+            turbo.get(), bytes, stream.size(), &found_width, &found_height, &sampling, &colors) !=
+            0 ||
+        found_width != width || found_height != height ||
+        (sampling != TJSAMP_420 && sampling != TJSAMP_422) ||
+        (color == JpegColor::kAsMarked && colors != TJCS_YCbCr)) {
+      return false;
+    }
+    planes.resize(
+        width, height, sampling == TJSAMP_420 ? ChromaLayout::kHalfBoth : ChromaLayout::kHalfWidth);
     std::array<unsigned char*, 3> rows = {planes.y.data(), planes.cb.data(), planes.cr.data()};
     std::array<int, 3> strides = {static_cast<int>(planes.luma_stride),
                                   static_cast<int>(planes.chroma_stride),
                                   static_cast<int>(planes.chroma_stride)};
     const int status =
         tjDecompressToYUVPlanes(turbo.get(),
-                                reinterpret_cast<const unsigned char*>(stream.data()),
+                                bytes,
                                 stream.size(),
                                 rows.data(),
                                 static_cast<int>(width),
                                 strides.data(),
                                 static_cast<int>(height),
-                                TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING);
+                                TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS);
     if (status != 0) damaged(tjGetErrorStr2(turbo.get()));
+    return true;
   }
 };
 

@@ -209,6 +209,22 @@ TEST(Jpeg, HasTurboJpegsPixelsAtEveryWidthAndHeight) {
   }
 }
 
+// FF 00 is no marker to libjpeg, which looks for the next one inside of what would be its segment:
+// a frame header of full chroma, and one that hides the header we see. It must not be given the
+// room of smaller chroma.
+TEST(Jpeg, GoesByTheFrameHeaderThatTurboJpegFinds) {
+  const std::string jpeg = encode_jpeg(pattern(64, 48, 3), 64, 48, 75);
+  const std::size_t frame = jpeg.find("\xFF\xC0");
+  ASSERT_NE(frame, std::string::npos);
+  std::string other = jpeg.substr(frame, 19);
+  ASSERT_EQ(other[11], '\x22');
+  other[11] = '\x11';
+  std::string bad = jpeg;
+  bad.insert(frame,
+             std::string("\xFF\x00\x00\x19", 4) + other + std::string("\xFF\xE1\x00\x15", 4));
+  EXPECT_THROW(decode(bad, 64, 48), Error);
+}
+
 // Grey luma and every pair of chroma values in flat blocks, so that each reaches its pixels whole.
 TEST(Jpeg, ConvertsEveryColorAsTurboJpeg) {
   const std::unique_ptr<void, decltype(&tjDestroy)> compress(tjInitCompress(), &tjDestroy);
