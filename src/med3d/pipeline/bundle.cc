@@ -79,6 +79,7 @@ void write_bundle(const std::filesystem::path& folder,
   for (const auto& column : cohort.columns) columns.push_back(column.name);
   // What was done to the data, but not where the training machine kept them.
   RunSettings described = settings;
+  described.raw = settings.raw.without_places();
   SettingsSchema schema;
   described.describe(schema);
   SettingsSchema of_cohort;

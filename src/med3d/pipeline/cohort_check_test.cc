@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "med3d/core/random.h"
 #include "med3d/core/text.h"
 #include "med3d/pipeline/test_support.h"
 
@@ -144,6 +145,22 @@ TEST(CohortCheck, DoesNotTakeSimilarVectorsForTheSame) {
   auto& items = cohort.modalities[0].items;
   for (std::size_t c = 0; c < 16; ++c) items(8, c) = items(9, c) * (c == 0 ? 1.05F : 1.0F);
   EXPECT_FALSE(has_finding(check_cohort(cohort), "duplicate_vector"));
+}
+
+// All items point nearly the same way, as of an encoder with random weights: a common 100 in every
+// value, and differences of about 1 between patients.
+TEST(CohortCheck, JudgesNearnessByWhatItemsUsuallyDifferBy) {
+  Cohort cohort = made(60);
+  NumpyRandom random(3);
+  auto& items = cohort.modalities[0].items;
+  for (std::size_t i = 0; i < items.rows(); ++i) {
+    for (std::size_t c = 0; c < 16; ++c) {
+      items(i, c) = 100.0F + static_cast<float>(random.uniform());
+    }
+  }
+  EXPECT_FALSE(has_finding(check_cohort(cohort), "duplicate_vector"));
+  for (std::size_t c = 0; c < 16; ++c) items(7, c) = items(30, c) + (c == 0 ? 0.001F : 0.0F);
+  EXPECT_TRUE(has_finding(check_cohort(cohort), "duplicate_vector", "P1007-1 and P1030-1"));
 }
 
 TEST(CohortCheck, FindsVectorsOfZeros) {

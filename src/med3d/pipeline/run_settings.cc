@@ -29,6 +29,7 @@ bool selectable(const std::string& key) {
 
 void RunSettings::describe(SettingsSchema& schema) {
   cohort.describe(schema);
+  raw.describe(schema);
   schema.section("run", "The run as a whole.");
   run.describe(schema);
   schema.section("validation", "How models are judged, and what may be chosen by judging.");
@@ -53,6 +54,7 @@ void RunSettings::describe(SettingsSchema& schema) {
 
 void RunSettings::validate() const {
   cohort.validate();
+  raw.validate();
   const auto same_length = [](std::string_view section, std::size_t hidden, std::size_t dropout) {
     if (hidden != dropout) {
       throw Error(ErrorKind::kUsage,

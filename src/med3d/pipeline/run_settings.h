@@ -11,6 +11,7 @@
 
 #include "med3d/nn/training.h"
 #include "med3d/pipeline/cohort_settings.h"
+#include "med3d/pipeline/raw_settings.h"
 #include "med3d/pipeline/settings.h"
 
 namespace med3d::pipeline {
@@ -466,6 +467,7 @@ struct SurvivalSection {
 
 struct RunSettings {
   CohortSettings cohort;
+  RawSettings raw;
   RunSection run;
   ValidationSection validation;
   ClinicalSection clinical_arm;
