@@ -19,8 +19,10 @@
 #include "med3d/pipeline/cohort_check.h"
 #include "med3d/pipeline/evaluation.h"
 #include "med3d/pipeline/folder_lock.h"
+#include "med3d/pipeline/model_card.h"
 #include "med3d/pipeline/paper_leak.h"
 #include "med3d/pipeline/piece_file.h"
+#include "med3d/pipeline/probast.h"
 #include "med3d/pipeline/report_sections.h"
 #include "med3d/pipeline/survival_run.h"
 #include "med3d/pipeline/tripod.h"
@@ -141,7 +143,9 @@ void remove_results(const fs::path& out) {
                            "metrics.json",
                            "predictions.csv",
                            "survival_predictions.csv",
-                           "clinical_scores.csv"}) {
+                           "clinical_scores.csv",
+                           "model/model_card.md",
+                           "model/card.json"}) {
     fs::remove(out / name);
   }
   fs::remove_all(out / "figures");
@@ -357,6 +361,9 @@ RunSummary run_cohort(const Cohort& cohort,
     write_file_atomic(out / "clinical_scores.csv", of_all.csv());
   }
   report["tripod"] = tripod_json(report, cohort, settings);
+  report["probast"] = probast_json(report, cohort, settings);
+  write_model_card(out / "model", model_card(report, cohort, settings));
+  report["model_card"] = true;
 
   write_file_atomic(out / "predictions.csv", predictions_csv(context));
   Json metrics = {{"endpoint", report["endpoint"]}, {"models", Json::array()}};

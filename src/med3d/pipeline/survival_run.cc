@@ -10,6 +10,7 @@
 #include "med3d/core/random.h"
 #include "med3d/pipeline/piece_file.h"
 #include "med3d/pipeline/survival_evaluation.h"
+#include "med3d/pipeline/survival_optimism.h"
 
 namespace med3d::pipeline {
 namespace {
@@ -86,6 +87,8 @@ SurvivalSummary run_survival(const Cohort& cohort,
   summary.report["final_fit"] = {{"n_training", all.front().n_training},
                                  {"events_training", all.front().events_training},
                                  {"models", final_fit}};
+  summary.report["optimism"] =
+      optimism_json(cohort, settings, specs, pieces.front().partition.training().rows(), threads);
   summary.predictions = survival_predictions_csv(context);
   return summary;
 }

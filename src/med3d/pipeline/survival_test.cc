@@ -9,6 +9,7 @@
 #include "med3d/pipeline/models/survival_internal.h"
 #include "med3d/pipeline/run.h"
 #include "med3d/pipeline/survival_evaluation.h"
+#include "med3d/pipeline/survival_optimism.h"
 #include "med3d/pipeline/test_cohort.h"
 #include "med3d/pipeline/test_support.h"
 #include "med3d/stats/survival/cox.h"
@@ -51,6 +52,7 @@ RunSettings survival_settings() {
   settings.survival.components = 4;
   settings.survival.cox_lambdas = 8;
   settings.survival.bootstrap = 20;
+  settings.survival.optimism = 0;
   return settings;
 }
 
@@ -339,6 +341,51 @@ TEST(SurvivalRun, SaysHowManyPatientsAreUnknownAtAHorizon) {
   ASSERT_EQ(auc.size(), 2U);
   EXPECT_NE(auc[0], auc[1]);
   EXPECT_NEAR(auc[0], auc[1], 0.1);
+}
+
+const Json& optimism_of(const Json& rows, const std::string& model, const std::string& metric) {
+  for (const Json& row : rows) {
+    if (row.at("model") == model && row.at("metric") == metric) return row;
+  }
+  throw Error(ErrorKind::kNotFound, model + " " + metric);
+}
+
+// Ten columns of noise and 60 patients: apparent discrimination is all optimism, so the corrected C
+// lies near one half, and the same at any number of threads.
+TEST(SurvivalOptimism, TakesAwayWhatFittingNoiseSeemedToTell) {
+  Cohort cohort = follow_up_cohort(60);
+  NumpyRandom random(5);
+  cohort.columns.clear();
+  for (int c = 0; c < 10; ++c) {
+    cohort.columns.push_back({"noise" + std::to_string(c), {}, "clinical"});
+    for (std::size_t i = 0; i < 60; ++i) {
+      cohort.columns.back().cells.push_back(std::to_string(random.normal()));
+    }
+  }
+  auto settings = survival_settings();
+  settings.survival.models = {"clinical_cox", "wsi_cox"};
+  settings.survival.cox_lambda_min_ratio = 1e-4;
+  settings.survival.optimism = 30;
+  const auto specs = survival_model_list(settings, cohort.modality_names());
+  const Json one = optimism_json(cohort, settings, specs, range(0, 60), 1);
+  EXPECT_EQ(one.dump(), optimism_json(cohort, settings, specs, range(0, 60), 2).dump());
+  ASSERT_EQ(one.size(), 3U);  // of the table's Cox model only
+  const Json& c = optimism_of(one, "clinical_cox", "c_index");
+  EXPECT_EQ(c.at("repeats"), 30);
+  const double apparent = c.at("apparent").at("value");
+  const double corrected = c.at("corrected").at("value");
+  EXPECT_GT(apparent, 0.6);
+  EXPECT_NEAR(corrected, 0.5, 0.12);
+  EXPECT_DOUBLE_EQ(corrected, apparent - c.at("optimism").at("value").get<double>());
+  // Fitted too extreme: the slope falls.
+  EXPECT_GT(optimism_of(one, "clinical_cox", "calibration_slope").at("optimism").at("value"), 0.0);
+}
+
+TEST(SurvivalOptimism, SaysNothingWhereNoneIsAskedFor) {
+  const Cohort cohort = follow_up_cohort(60);
+  const auto settings = survival_settings();
+  const auto specs = survival_model_list(settings, cohort.modality_names());
+  EXPECT_TRUE(optimism_json(cohort, settings, specs, range(0, 60), 1).empty());
 }
 
 TEST(FollowUpCohort, KeepsPatientsWhoseOutcomeAtTheHorizonIsUnknown) {
