@@ -18,6 +18,7 @@
 #include "med3d/pipeline/bundle.h"
 #include "med3d/pipeline/cohort_check.h"
 #include "med3d/pipeline/evaluation.h"
+#include "med3d/pipeline/evidence.h"
 #include "med3d/pipeline/folder_lock.h"
 #include "med3d/pipeline/model_card.h"
 #include "med3d/pipeline/paper_leak.h"
@@ -143,6 +144,9 @@ void remove_results(const fs::path& out) {
                            "metrics.json",
                            "predictions.csv",
                            "survival_predictions.csv",
+                           "model/survival.json",
+                           "model/survival.safetensors",
+                           "model/evidence.json",
                            "clinical_scores.csv",
                            "model/model_card.md",
                            "model/card.json"}) {
@@ -324,6 +328,10 @@ RunSummary run_cohort(const Cohort& cohort,
   report["class_balance"] = artefacts.at("class_balance");
   report["learning_curves"] = artefacts.at("learning_curves");
   report.update(evaluate_models(context));
+  write_evidence(
+      out / "model",
+      gather_evidence(
+          cohort, settings, cross_validation, pieces.front().partition.training().rows()));
   // An interval that reaches one half is said in words, not left to be read off a figure.
   std::vector<std::string> no_better;
   for (const auto& model : report["models"]) {
