@@ -8,6 +8,7 @@
 #include "med3d/core/file.h"
 #include "med3d/core/parallel.h"
 #include "med3d/core/random.h"
+#include "med3d/core/stop.h"
 #include "med3d/pipeline/survival_evaluation.h"
 
 namespace med3d::pipeline {
@@ -41,27 +42,37 @@ Json plan_survival_json(const Cohort& cohort, const RunSettings& settings) {
   return plan;
 }
 
-SurvivalSummary run_survival(const Cohort& cohort,
-                             const RunSettings& settings,
-                             const std::filesystem::path& out,
-                             const std::string& key,
-                             int threads,
-                             Progress& progress) {
+namespace {
+
+struct FittedPieces {
+  std::vector<SurvivalPiece> pieces;
+  std::vector<std::optional<SurvivalFold>> folds;
+  std::size_t taken_over = 0;
+};
+
+FittedPieces fit_pieces(const Cohort& cohort,
+                        const RunSettings& settings,
+                        const std::filesystem::path& out,
+                        const std::string& key,
+                        int threads,
+                        Progress& progress) {
   const auto specs = survival_model_list(settings, cohort.modality_names());
-  const auto pieces = plan_survival(cohort, settings);
-  SurvivalSummary summary;
-  summary.pieces = pieces.size();
-  std::vector<std::optional<SurvivalFold>> folds(pieces.size());
+  FittedPieces fitted;
+  fitted.pieces = plan_survival(cohort, settings);
+  const auto& pieces = fitted.pieces;
+  auto& folds = fitted.folds;
+  folds.resize(pieces.size());
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     folds[i] = finished(out / "folds" / pieces[i].file(), pieces[i], key);
-    if (folds[i]) ++summary.taken_over;
+    if (folds[i]) ++fitted.taken_over;
   }
-  const std::size_t open = pieces.size() - summary.taken_over;
+  const std::size_t open = pieces.size() - fitted.taken_over;
   if (open > 0) {
     progress.start("fitting models of time to event", open * survival_units(settings, specs));
   }
   parallel_for(pieces.size(), threads, [&](std::size_t i) {
     if (folds[i]) return;
+    throw_if_stopped();
     const auto seed = derive_seed(
         static_cast<std::uint64_t>(settings.run.seed),
         "survival " + pieces[i].set,
@@ -70,6 +81,31 @@ SurvivalSummary run_survival(const Cohort& cohort,
     write_json(out / "folds" / pieces[i].file(), {{"key", key}, {"outcome", fold.to_json()}});
     folds[i] = std::move(fold);
   });
+  return fitted;
+}
+
+}  // namespace
+
+std::size_t fit_survival(const Cohort& cohort,
+                         const RunSettings& settings,
+                         const std::filesystem::path& out,
+                         const std::string& key,
+                         int threads,
+                         Progress& progress) {
+  return fit_pieces(cohort, settings, out, key, threads, progress).taken_over;
+}
+
+SurvivalSummary run_survival(const Cohort& cohort,
+                             const RunSettings& settings,
+                             const std::filesystem::path& out,
+                             const std::string& key,
+                             int threads,
+                             Progress& progress) {
+  const auto specs = survival_model_list(settings, cohort.modality_names());
+  auto [pieces, folds, taken_over] = fit_pieces(cohort, settings, out, key, threads, progress);
+  SurvivalSummary summary;
+  summary.pieces = pieces.size();
+  summary.taken_over = taken_over;
   progress.start("evaluating time to event", 0);
   std::vector<SurvivalFold> all;
   for (auto& fold : folds) all.push_back(std::move(*fold));

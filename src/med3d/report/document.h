@@ -219,6 +219,23 @@ struct Survival {
   std::vector<SubgroupRow> subgroups;
 };
 
+// What became of slides or scans before they were vectors.
+struct RawReason {
+  std::string outcome, reason;  // "skipped" or "failed"
+  Count n;
+};
+struct RawStage {
+  std::string stage;
+  Count done, skipped, failed;
+  std::vector<RawReason> reasons;
+};
+struct RawFiles {
+  std::string kind;  // "slides" or "scans"
+  std::string encoder, weights_sha256;
+  bool trained = false;
+  std::vector<RawStage> stages;
+};
+
 struct Document {
   std::string title, version;
   bool synthetic = false;
@@ -237,6 +254,7 @@ struct Document {
   std::vector<Weight> late_weights;
   std::vector<Selection> selection;
   std::vector<TripodItem> tripod;
+  std::vector<RawFiles> raw;
   std::vector<Fact> provenance;
   std::optional<Survival> survival;
 
