@@ -26,6 +26,7 @@ enum ExitCode : int {
   kExitFailed = 1,
   kExitUsage = 2,
   kExitSomeFailed = 3,  // the work was done, but some cases failed and are listed
+  kExitLeak = 4,        // refused: training and test are not apart
 };
 
 enum class OptionKind { kText, kInteger, kReal, kFlag, kPath, kList, kChoice, kSettings };
@@ -177,15 +178,18 @@ struct Command {
   int (*run)(const Options&);  // thin: call the library, print; returns an ExitCode
 };
 
-// An Error with one line of advice under it ("--overwrite replaces it").
+// An Error with one line of advice under it ("--overwrite replaces it"), and an exit code of its
+// own where the kind's is not meant (0 = that of the kind).
 class CommandError : public Error {
  public:
-  CommandError(ErrorKind kind, const std::string& message, std::string hint)
-      : Error(kind, message), hint_(std::move(hint)) {}
+  CommandError(ErrorKind kind, const std::string& message, std::string hint, int exit_code = 0)
+      : Error(kind, message), hint_(std::move(hint)), exit_code_(exit_code) {}
   const std::string& hint() const { return hint_; }
+  int exit_code() const { return exit_code_; }
 
  private:
   std::string hint_;
+  int exit_code_;
 };
 
 // The command's own options, then the common ones.

@@ -18,6 +18,7 @@ constexpr std::string_view kExitCodes[][2] = {
     {"1", "failed; standard error says why"},
     {"2", "wrong usage: nothing was done"},
     {"3", "done, but some cases failed and are listed"},
+    {"4", "refused: training and test share patients or images"},
 };
 
 // "--seed N", "FOLDER", "[CASE...]"

@@ -67,6 +67,8 @@ Failure failure_of(const std::exception& error, const Command* command) {
                            : fmt::format("'med3d help {}' tells its options", command->name);
       }
     }
+    const auto* advised = dynamic_cast<const CommandError*>(&error);
+    if (advised != nullptr && advised->exit_code() != 0) failure.exit_code = advised->exit_code();
   } else if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
     failure.kind = "memory";
     failure.message = "out of memory";

@@ -10,9 +10,11 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <vector>
 
 #include "med3d/core/error.h"
 #include "med3d/core/random.h"
+#include "med3d/core/sync.h"
 #include "med3d/core/text.h"
 
 namespace med3d {
@@ -91,14 +93,28 @@ std::string read_file(const fs::path& path, std::uint64_t max_bytes) {
   return bytes;
 }
 
+void sync_file(const fs::path& path) {
+  sync_path(path, O_RDONLY | O_NONBLOCK);
+  sync_path(folder_of(path), O_RDONLY | O_DIRECTORY);
+}
+
 void make_folder(const fs::path& folder) {
   std::error_code error;
+  if (fs::is_directory(folder, error)) return;
+  // From the outermost that is missing inwards: each name is durable before anything goes below it.
+  std::vector<fs::path> missing;
+  for (fs::path at = folder; !at.empty() && !fs::is_directory(at, error); at = at.parent_path()) {
+    missing.push_back(at);
+  }
   fs::create_directories(folder, error);
   if (error || !fs::is_directory(folder)) {
     throw Error(ErrorKind::kIo,
                 fmt::format("{}: the folder cannot be made: {}",
                             folder.string(),
                             error ? error.message() : "a file of that name is in the way"));
+  }
+  for (auto at = missing.rbegin(); at != missing.rend(); ++at) {
+    sync_path(folder_of(*at), O_RDONLY | O_DIRECTORY);
   }
 }
 

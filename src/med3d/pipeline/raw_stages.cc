@@ -9,8 +9,10 @@
 #include "med3d/core/file.h"
 #include "med3d/core/hash.h"
 #include "med3d/core/stop.h"
+#include "med3d/io/features.h"
 #include "med3d/pipeline/run_work_internal.h"
 #include "med3d/pipeline/version.h"
+#include "med3d/wsi/slide.h"
 
 namespace med3d::pipeline {
 namespace {
@@ -672,6 +674,53 @@ CohortSettings RunWork::cohort_settings() {
     }
   }
   return joined;
+}
+
+std::vector<ImagePrint> RunWork::images_for_leaks() {
+  std::vector<ImagePrint> images = options.images;
+  const auto has = [&](const char* side) {
+    return std::find(cohort->split.begin(), cohort->split.end(), side) != cohort->split.end();
+  };
+  if (!settings.raw.slides.used() || store == nullptr || !has("train") || !has("test")) {
+    return images;
+  }
+  // Whose a slide is stands in the table of vectors, which took it from its name or a slide table.
+  std::map<std::string, std::string> case_of;
+  if (fs::exists(slide_folder().slide_vectors())) {
+    const FeatureTable table = read_feature_table(slide_folder().slide_vectors());
+    for (std::size_t i = 0; i < table.case_ids.size(); ++i) {
+      case_of[table.item_ids.at(i)] = table.case_ids[i];
+    }
+  }
+  progress.start("comparing slides of training and test", 0);
+  for (const auto& slide : taken_slides()) {
+    const auto patient = case_of.find(slide.slide_id);
+    if (patient == case_of.end()) continue;
+    throw_if_stopped();
+    ImagePrint print{"wsi", slide.slide_id, patient->second, {}};
+    const std::string item = "look of " + slide.slide_id;
+    const std::string key = sha256_hex(signature(files_of(slide)));
+    const auto before = store->find("tabular", item);
+    if (before && before->key == key && before->state == ItemState::kDone) {
+      print.hash.content = before->facts.at("content").get<std::string>();
+      print.hash.look.bits = before->facts.at("look").get<std::array<std::uint64_t, 5>>();
+    } else {
+      try {
+        print.hash = hash_slide(*open_slide(slide.path));
+      } catch (const Error&) {
+        continue;  // it had no features either, or its record says why
+      }
+      record({"tabular",
+              item,
+              key,
+              ItemState::kDone,
+              "",
+              {},
+              {{"content", print.hash.content}, {"look", print.hash.look.bits}}});
+    }
+    images.push_back(std::move(print));
+  }
+  return images;
 }
 
 Json raw_section(RunWork& run) {

@@ -10,13 +10,25 @@
 
 namespace med3d::pipeline {
 
-Json banner_section(const Cohort& cohort, const RunSettings& settings) {
+Json banner_section(const Cohort& cohort,
+                    const RunSettings& settings,
+                    std::span<const Leak> leaks,
+                    const std::string& allow_leak) {
   Json out = Json::array();
   if (cohort.synthetic) {
     out.push_back({{"level", "danger"},
                    {"text",
                     "Synthetic data: this cohort was generated to try the program. No figure "
                     "here says anything about patients."}});
+  }
+  for (const Leak& leak : leaks) {
+    out.push_back(
+        {{"level", "danger"},
+         {"text",
+          fmt::format("Leak, allowed on request: {}. Figures on the test patients are too "
+                      "good. Reason given: {}",
+                      leak.text,
+                      allow_leak)}});
   }
   if (settings.validation.protocol == "paper-leak") {
     out.push_back({{"level", "danger"},
@@ -70,7 +82,8 @@ Json protocol_section(const Cohort& cohort, const RunSettings& settings) {
   fact("Threshold", v.threshold == "half" ? "0.5" : "best out-of-fold balanced accuracy");
   fact("Ranking metric, declared before the run", v.rank_metric);
   fact("Intervals",
-       fmt::format("{} %: DeLong on the logit scale for AUROC, {} patient-level bootstrap samples for the rest",
+       fmt::format("{} %: DeLong on the logit scale for AUROC, {} patient-level bootstrap samples "
+                   "for the rest",
                    format_double(100 * v.confidence),
                    v.bootstrap));
   for (const auto& [key, values] : v.select) fact("Candidates of " + key, join(values, ", "));

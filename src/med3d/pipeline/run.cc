@@ -24,6 +24,7 @@
 #include "med3d/pipeline/evaluation.h"
 #include "med3d/pipeline/folder_lock.h"
 #include "med3d/pipeline/paper_leak.h"
+#include "med3d/pipeline/piece_file.h"
 #include "med3d/pipeline/report_sections.h"
 #include "med3d/pipeline/run_work_internal.h"
 #include "med3d/pipeline/survival_fold.h"
@@ -114,11 +115,10 @@ std::vector<Piece> plan_pieces(const Cohort& cohort, const RunSettings& settings
 std::optional<Json> finished_json(const fs::path& file,
                                   const Piece& piece,
                                   const std::string& key) {
-  if (!fs::exists(file)) return std::nullopt;
+  auto json = read_piece(file, key);
+  if (!json) return std::nullopt;
   try {
-    Json json = read_json(file);
-    if (json.value("key", "") != key) return std::nullopt;
-    const FoldOutcome outcome = FoldOutcome::from_json(json.at("outcome"));
+    const FoldOutcome outcome = FoldOutcome::from_json(json->at("outcome"));
     if (outcome.repeat != piece.repeat || outcome.fold != piece.fold ||
         outcome.held_out != piece.partition.held_out()) {
       return std::nullopt;
@@ -235,13 +235,9 @@ void remove_strangers(const RunWork& run) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(run.out / "folds", error)) {
     const auto known = keys.find(entry.path().filename().string());
-    std::string key;
-    try {
-      if (known != keys.end()) key = read_json(entry.path()).value("key", "");
-    } catch (const std::exception&) {
-      key.clear();
+    if (known == keys.end() || !read_piece(entry.path(), known->second)) {
+      fs::remove_all(entry.path());
     }
-    if (known == keys.end() || key != known->second) fs::remove_all(entry.path());
   }
 }
 
@@ -397,6 +393,9 @@ void RunWork::plan_models() {
   for (const auto& finding : check_cohort(*cohort)) {
     if (finding.level != "info") progress.warn(finding.text);
   }
+  leaks = check_leaks(*cohort, images_for_leaks());
+  if (!leaks.empty() && options.allow_leak.empty()) throw LeakError(leaks);
+  for (const Leak& leak : leaks) progress.warn("leak, allowed on request: " + leak.text);
   specs = model_list(settings, cohort->modality_names());
   pieces = plan_pieces(*cohort, settings);
   resolved = settings_text(settings);
@@ -419,8 +418,15 @@ void RunWork::plan_models() {
                                           settings_of_stage(settings, fuse),
                                           settings_of_stage(settings, find_stage("evaluate"))));
   }
-  summary.key = sha256_hex(fmt::format(
-      "med3d {}\n{}\n{}{}", version(), cohort->sha256, resolved, survival ? followed->sha256 : ""));
+  // What is said in the report is part of what a folder holds.
+  allowed_leak = leaks.empty() ? "" : options.allow_leak;
+  const std::string said = allowed_leak.empty() ? "" : "\nleak allowed: " + allowed_leak;
+  summary.key = sha256_hex(fmt::format("med3d {}\n{}\n{}{}{}",
+                                       version(),
+                                       cohort->sha256,
+                                       resolved,
+                                       survival ? followed->sha256 : "",
+                                       said));
   summary.pieces = pieces.size();
   for (const auto& outcome : cohort->outcomes) {
     if (outcome.status == "failed") ++summary.failed_items;
@@ -456,13 +462,14 @@ void join_cohort(RunWork& run) {
       remove_strangers(run);
     }
   }
-  write_json(out / "run.json",
-             {{"program", "med3d " + version()},
-              {"key", run.summary.key},
-              {"settings_key", settings_key(run.settings)},
-              {"seed", run.settings.run.seed},
-              {"cohort", {{"name", cohort.name}, {"sha256", cohort.sha256}}},
-              {"endpoint", cohort.endpoint.name}});
+  Json about = {{"program", "med3d " + version()},
+                {"key", run.summary.key},
+                {"settings_key", settings_key(run.settings)},
+                {"seed", run.settings.run.seed},
+                {"cohort", {{"name", cohort.name}, {"sha256", cohort.sha256}}},
+                {"endpoint", cohort.endpoint.name}};
+  if (!run.allowed_leak.empty()) about["allow_leak"] = run.allowed_leak;
+  write_json(out / "run.json", about);
   write_file_atomic(out / "settings.toml", settings_file(run.settings));
   write_json(out / "cohort.json", cohort_report(cohort));
   write_file_atomic(out / "splits.csv",
@@ -510,10 +517,10 @@ void train_arms(RunWork& run) {
                                      run.progress);
       outcome.repeat = piece.repeat;
       outcome.fold = piece.fold;
-      write_json(file,
-                 {{"key", run.train_key},
-                  {"outcome", outcome.to_json()},
-                  {"out_of_fold", out_of_fold_json(fit->out_of_fold, arm_names)}});
+      write_piece(file,
+                  run.train_key,
+                  {{"outcome", outcome.to_json()},
+                   {"out_of_fold", out_of_fold_json(fit->out_of_fold, arm_names)}});
       arms[i] = std::move(outcome);
       run.fits[i] = std::move(fit);
     }
@@ -565,7 +572,7 @@ void fuse_arms(RunWork& run) {
       // The bundle keeps every model: those of an earlier call are fitted again.
       fit_arms(*run.cohort, run.settings, run.specs, piece.partition, seed, fit, run.progress);
     } else {
-      const Json stored = read_json(arms_file(run, piece));
+      const Json stored = finished_json(arms_file(run, piece), piece, run.train_key).value();
       fit = restore_arms(*run.cohort,
                          run.settings,
                          run.specs,
@@ -579,7 +586,7 @@ void fuse_arms(RunWork& run) {
         fit_fusions(*run.cohort, run.settings, run.specs, piece.partition, seed, fit, run.progress);
     outcome.repeat = piece.repeat;
     outcome.fold = piece.fold;
-    Json record = {{"key", run.fuse_key}, {"outcome", outcome.to_json()}};
+    Json record = {{"outcome", outcome.to_json()}};
     if (piece.repeat < 0) {
       std::map<std::string, double> thresholds;
       for (const auto* part : {&*run.arms[i], &outcome}) {
@@ -591,7 +598,7 @@ void fuse_arms(RunWork& run) {
           run.out, *run.cohort, run.settings, run.specs, fit.models, piece.partition);
       record["files"] = final_artefact_hashes(run.out);
     }
-    write_json(file, record);
+    write_piece(file, run.fuse_key, record);
     fusions[i] = std::move(outcome);
     record_piece(run, "fuse", piece, run.fuse_key, file);
   });
@@ -689,7 +696,7 @@ void report_run(RunWork& run) {
                  {"title", fmt::format("{}: {}", cohort.name, cohort.endpoint.name)},
                  {"version", version()},
                  {"synthetic", cohort.synthetic},
-                 {"banners", banner_section(cohort, settings)}};
+                 {"banners", banner_section(cohort, settings, run.leaks, run.options.allow_leak)}};
   report["endpoint"] = endpoint_section(cohort.endpoint);
   report["protocol"] = protocol_section(cohort, settings);
   report["cohort"] = cohort_section(cohort);

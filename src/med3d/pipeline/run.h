@@ -24,6 +24,7 @@
 #include "med3d/core/json.h"
 #include "med3d/core/progress.h"
 #include "med3d/pipeline/cohort.h"
+#include "med3d/pipeline/leaks.h"
 #include "med3d/pipeline/run_settings.h"
 #include "med3d/pipeline/run_store.h"
 #include "med3d/pipeline/stages.h"
@@ -35,12 +36,16 @@ struct RunOptions {
   int threads = 1;
   bool overwrite = false;  // replace a folder that holds another run
   bool dry_run = false;    // say what would be done, write nothing
-  StageChoice choice;      // some of the stages
-  Shard shard;             // some of the slides and scans: it ends after stage extract
+  // Why a run goes on although training and test are not apart; "" = it is refused.
+  std::string allow_leak = {};
+  // For the question whether training and test share one, beside the slides that the run reads.
+  std::vector<ImagePrint> images = {};
+  StageChoice choice = {};  // some of the stages
+  Shard shard = {};         // some of the slides and scans: it ends after stage extract
   // Draws report.html from the folder's report.json (report/report.h); none = no page.
-  std::function<void(const std::filesystem::path& folder)> draw_page;
+  std::function<void(const std::filesystem::path& folder)> draw_page = {};
   // Told of the run store as long as it is open, then nullptr: for who must end the process.
-  std::function<void(RunStore*)> store_in_use;
+  std::function<void(RunStore*)> store_in_use = {};
 };
 
 struct RunSummary {
@@ -59,7 +64,8 @@ struct RunSummary {
 //
 // Throws Error(kUsage) if the folder holds another run and overwrite is off, or if a stage that is
 // left out by `choice` was not done before; kIo if it cannot be written or another process is at
-// work in it; Stopped (core/stop.h); else as load_cohort.
+// work in it; LeakError if training and test are not apart (leaks.h) and allow_leak gives no
+// reason; Stopped (core/stop.h); else as load_cohort.
 RunSummary run(const RunSettings& settings, const RunOptions& options, Progress& progress);
 
 // The same on a cohort in memory, for programs that made it themselves. `followed` is the follow-up

@@ -116,6 +116,20 @@ TEST(Run, GoesOnWhereItWasStoppedAndEndsWithTheSameBytes) {
   EXPECT_EQ(contents(broken), contents(whole));
 }
 
+// A digit that was flipped on the disk still reads as a number: the piece is computed again.
+TEST(Run, DoesNotTrustAPieceWithAFlippedDigit) {
+  const auto folder = scratch("flipped");
+  run_small(folder, few_models());
+  const auto before = contents(folder);
+  const fs::path file = folder / "folds/repeat01-fold02.json";
+  std::string text = read_file(file, 1 << 24);
+  const auto digit = text.find("0.", text.find("\"outcome\"")) + 2;
+  text[digit] = text[digit] == '1' ? '2' : '1';
+  write_file_atomic(file, text);
+  EXPECT_EQ(run_small(folder, few_models()).taken_over, 3U);
+  EXPECT_EQ(contents(folder), before);
+}
+
 TEST(Run, RefitsTheFinalModelsWhenTheirBundleIsGone) {
   const auto folder = scratch("bundle-gone");
   run_small(folder, few_models());

@@ -13,6 +13,7 @@
 
 #include "med3d/pipeline/cohort.h"
 #include "med3d/pipeline/fold.h"
+#include "med3d/pipeline/leaks.h"
 #include "med3d/pipeline/raw_inputs.h"
 #include "med3d/pipeline/run.h"
 #include "med3d/pipeline/run_store.h"
@@ -72,6 +73,8 @@ class RunWork {
 
   const Cohort* cohort = nullptr;
   const Cohort* followed = nullptr;
+  std::vector<Leak> leaks;
+  std::string allowed_leak;  // why they are allowed; "" where there is none
   std::vector<ModelSpec> specs;
   std::vector<Piece> pieces;
   std::string resolved;  // settings as they decide the result
@@ -85,7 +88,9 @@ class RunWork {
   void load();
   // Cohort sections with what aggregate made in place of [wsi], [ct] and [mri] features.
   CohortSettings cohort_settings();
-  // Checks, models, pieces, keys and the plan; writes nothing.
+  // Of the slides that were read, where training and test are told apart, and those given.
+  std::vector<ImagePrint> images_for_leaks();
+  // Checks, models, pieces, keys and the plan.
   void plan_models();
 
  private:

@@ -9,6 +9,7 @@
 #include "med3d/core/parallel.h"
 #include "med3d/core/random.h"
 #include "med3d/core/stop.h"
+#include "med3d/pipeline/piece_file.h"
 #include "med3d/pipeline/survival_evaluation.h"
 
 namespace med3d::pipeline {
@@ -17,11 +18,10 @@ namespace {
 std::optional<SurvivalFold> finished(const std::filesystem::path& file,
                                      const SurvivalPiece& piece,
                                      const std::string& key) {
-  if (!std::filesystem::exists(file)) return std::nullopt;
+  const auto found = read_piece(file, key);
+  if (!found) return std::nullopt;
   try {
-    const Json json = read_json(file);
-    if (json.value("key", "") != key) return std::nullopt;
-    SurvivalFold fold = SurvivalFold::from_json(json.at("outcome"));
+    SurvivalFold fold = SurvivalFold::from_json(found->at("outcome"));
     if (fold.held_out != piece.partition.held_out()) return std::nullopt;
     return fold;
   } catch (const std::exception&) {
@@ -78,7 +78,7 @@ FittedPieces fit_pieces(const Cohort& cohort,
         "survival " + pieces[i].set,
         {static_cast<std::uint64_t>(pieces[i].repeat), static_cast<std::uint64_t>(pieces[i].fold)});
     auto fold = fit_survival_fold(cohort, settings, specs, pieces[i].partition, seed, progress);
-    write_json(out / "folds" / pieces[i].file(), {{"key", key}, {"outcome", fold.to_json()}});
+    write_piece(out / "folds" / pieces[i].file(), key, {{"outcome", fold.to_json()}});
     folds[i] = std::move(fold);
   });
   return fitted;

@@ -9,6 +9,7 @@
 #include "med3d/cli/stop_signals.h"
 #include "med3d/core/progress.h"
 #include "med3d/core/text.h"
+#include "med3d/pipeline/leaks.h"
 #include "med3d/pipeline/run_store.h"
 #include "med3d/report/report.h"
 
@@ -125,6 +126,9 @@ class StoreAtWork {
 }  // namespace
 
 void declare_run_stages(Schema& schema) {
+  schema.text("allow-leak",
+              "go on although training and test share patients or images, for this reason; "
+              "the report shows it in red");
   std::vector<std::string> names;
   for (const auto& stage : pipeline::stages()) names.emplace_back(stage.name);
   schema.choice("from", "begin with this stage; those before it must have been done", names);
@@ -140,6 +144,12 @@ pipeline::RunOptions read_run_options(const Options& options,
   pipeline::RunOptions out;
   out.threads = options.given("threads") || settings.run.threads == 0 ? options.threads()
                                                                       : settings.run.threads;
+  if (options.given("allow-leak")) {
+    out.allow_leak = std::string(trim(options.text("allow-leak")));
+    if (out.allow_leak.empty()) {
+      throw Error(ErrorKind::kUsage, "--allow-leak: expected the reason, in words");
+    }
+  }
   const auto stage = [&](std::string_view name) {
     return options.has(name) ? options.choice(name) : std::string();
   };
@@ -174,6 +184,12 @@ int run_and_tell(const Options& options,
     const StopSignals signals([&] { at_work.interrupt(); });
     try {
       summary = pipeline::run(settings, run_options, *progress);
+    } catch (const pipeline::LeakError& error) {
+      throw CommandError(
+          error.kind(),
+          error.what(),
+          "mend the split; or say with --allow-leak REASON why it is as it should be",
+          kExitLeak);
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::kUsage &&
           std::string_view(error.what()).find("holds") != std::string_view::npos) {
