@@ -157,11 +157,12 @@ std::map<std::string, Outcome> outcomes_of(RunWork& run, const std::string& stag
 // ---- RunWork
 
 fs::path RunWork::series_index() const {
-  // Each shard has an index of its own: one is written by one process.
+  // In a folder of its own, which indexing locks; each shard has one, as it is written by one
+  // process.
   const auto& shard = options.shard;
-  return scan_folder().root / (shard.whole()
-                                   ? std::string(".index.sqlite")
-                                   : fmt::format(".index-{}of{}.sqlite", shard.index, shard.count));
+  const std::string folder =
+      shard.whole() ? ".index" : fmt::format(".index-{}of{}", shard.index, shard.count);
+  return scan_folder().root / folder / "volumes.sqlite";
 }
 
 const std::vector<ChosenSlide>& RunWork::slides() {
@@ -270,7 +271,7 @@ void index_files(RunWork& run) {
                 {{"bytes", bytes_of(slide.item)}}});
   }
   if (run.settings.raw.scans.used()) {
-    make_folder(run.scan_folder().root);
+    make_folder(run.series_index().parent_path());
     const auto result = index_volumes(
         index_options(run.settings.raw.scans, run.series_index(), run.options.threads),
         run.progress);
@@ -315,11 +316,7 @@ void filter_files(RunWork& run) {
   if (run.settings.raw.scans.used()) {
     const auto& series = run.series();
     for (const auto& one : series) {
-      const bool kept = one.kept && !modality_folder(one.series.modality).empty();
-      judge("series " + one.series.patient + "/" + one.series.series,
-            kept,
-            one.kept && !kept ? fmt::format("modality {}, expected CT or MR", one.series.modality)
-                              : one.reason);
+      judge("series " + one.series.patient + "/" + one.series.series, one.kept, one.reason);
     }
     const fs::path folder = run.scan_folder().root;
     write_file_atomic(folder / "series.csv", series_csv(series));

@@ -31,7 +31,7 @@ const std::vector<Stage>& table() {
         "scans.case_ids",
         "scans.keep_ids",
         "scans.secret_file"},
-       {"scans/.index.sqlite"},
+       {"scans/.index"},
        true,
        false,
        &index_files},

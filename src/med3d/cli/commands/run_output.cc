@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
+#include <charconv>
+#include <chrono>
 #include <mutex>
 
 #include "med3d/cli/output.h"
@@ -105,6 +106,14 @@ void print_plan(const pipeline::RunSummary& summary, const pipeline::RunOptions&
                     options.output.string()));
 }
 
+// 0 for what is none from 1 to 10,000.
+int whole_number(std::string_view text) {
+  int value = 0;
+  const auto* end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, value);
+  return read.ec == std::errc() && read.ptr == end && value <= 10'000 ? value : 0;
+}
+
 // The store of the run at work, for the thread that ends the process.
 class StoreAtWork {
  public:
@@ -158,16 +167,14 @@ pipeline::RunOptions read_run_options(const Options& options,
   if (options.given("shard")) {
     const std::string text = options.text("shard");
     const auto slash = text.find('/');
-    const auto index = parse_double(text.substr(0, slash));
-    const auto count =
-        slash == std::string::npos ? std::nullopt : parse_double(text.substr(slash + 1));
-    if (!index || !count || *count < 1 || *count > 10'000 || *index < 1 || *index > *count ||
-        *index != static_cast<int>(*index) || *count != static_cast<int>(*count)) {
+    const int index = whole_number(text.substr(0, slash));
+    const int count = slash == std::string::npos ? 0 : whole_number(text.substr(slash + 1));
+    if (index < 1 || count < 1 || index > count) {
       throw Error(
           ErrorKind::kUsage,
           fmt::format("--shard: found '{}', expected i/n such as 2/8, i from 1 to n", text));
     }
-    out.shard = {static_cast<int>(*index), static_cast<int>(*count)};
+    out.shard = {index, count};
   }
   return out;
 }
