@@ -18,6 +18,9 @@ if(NOT CMAKE_CXX_CLANG_TIDY)
   check_cxx_compiler_flag(-ftrivial-auto-var-init=zero MED3D_HAS_AUTO_VAR_INIT)
   if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     set(MED3D_FALSE_WARNINGS -Wno-restrict)  # of std::string = "x" (GCC bug 105651)
+  elseif(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    # Of a function that takes a temporary string and returns a part of its other argument.
+    set(MED3D_FALSE_WARNINGS -Wno-dangling-reference)
   endif()
 endif()
 

@@ -24,7 +24,7 @@ struct Change {
   std::string bytes;
 };
 
-void apply(const Change& change, std::string& bytes) {
+void replay(const Change& change, std::string& bytes) {
   const auto at = static_cast<std::size_t>(change.at);
   if (change.what == 'T') bytes.resize(at);
   if (change.what == 'A') bytes.resize(std::max(bytes.size(), at));
@@ -49,7 +49,7 @@ struct Naming {
   std::shared_ptr<File> file;
 };
 
-void apply(const Naming& naming, Names& names) {
+void replay(const Naming& naming, Names& names) {
   if (!naming.removed.empty()) names.erase(naming.removed);
   if (!naming.made.empty()) names[naming.made] = naming.file;
 }
@@ -124,7 +124,7 @@ void power_cut(const std::vector<DiskStep>& log,
     return parent.empty() ? std::string(".") : parent;
   };
   const auto name = [&](Naming naming) {
-    apply(naming, now);
+    replay(naming, now);
     pending.push_back(std::move(naming));
   };
   for (std::size_t i = 0; i < std::min(steps, log.size()); ++i) {
@@ -160,7 +160,7 @@ void power_cut(const std::vector<DiskStep>& log,
           std::vector<Naming> rest;
           for (Naming& naming : pending) {
             if (naming.folder == step.path) {
-              apply(naming, durable);
+              replay(naming, durable);
             } else {
               rest.push_back(std::move(naming));
             }
@@ -168,7 +168,7 @@ void power_cut(const std::vector<DiskStep>& log,
           pending = std::move(rest);
         } else if (at != now.end()) {
           File& file = *at->second;
-          for (const Change& change : file.pending) apply(change, file.durable);
+          for (const Change& change : file.pending) replay(change, file.durable);
           file.pending.clear();
         }
         break;
@@ -180,16 +180,16 @@ void power_cut(const std::vector<DiskStep>& log,
 
   for (const Naming& naming : pending) {
     const bool kept = loss == Loss::kNothing || (loss == Loss::kSome && random.randint(2) == 0);
-    if (kept) apply(naming, durable);
+    if (kept) replay(naming, durable);
   }
   std::set<const File*> done;
   for (const auto& [path, file] : durable) {
     if (file->is_folder) continue;
     if (!done.insert(file.get()).second) continue;
     for (const Change& change : file->pending) {
-      if (loss == Loss::kNothing) apply(change, file->durable);
+      if (loss == Loss::kNothing) replay(change, file->durable);
       if (loss != Loss::kSome) continue;
-      for (const Change& part : some_of(change, random)) apply(part, file->durable);
+      for (const Change& part : some_of(change, random)) replay(part, file->durable);
     }
   }
   // A name below a folder whose own name was lost is lost with it.

@@ -158,6 +158,12 @@ TEST_P(EveryCall, FailsAndIsContained) {
     ++n;
     const fs::path folder = scratch_folder.path() / std::to_string(n);
     if (n % 2 == 0) work(folder, "one");  // every other one begins on nothing
+    // And some with all done, but the registry lost: it is made anew, and nothing is done again.
+    const bool all_done = n % 3 == 0;
+    if (all_done) {
+      work(folder, "two");
+      fs::remove(folder / "state.sqlite");
+    }
     const std::string when = fmt::format("{} at call {}", GetParam().kind, n);
     arm(folder.c_str(), n, GetParam().kind, GetParam().lasts ? 1 : 0);
     bool threw = false;
@@ -172,14 +178,16 @@ TEST_P(EveryCall, FailsAndIsContained) {
     refused += threw ? 1 : 0;
     EXPECT_TRUE(again || !threw) << when << ": an error without a fault";
     expect_whole(folder, when);
-    expect_true_answers(folder, {}, when);
+    std::map<int, std::string> must;
+    for (int i = 0; all_done && i < kItems; ++i) must[i] = "two";
+    expect_true_answers(folder, must, when);
     expect_completes(folder, when);
     std::error_code error;
     fs::remove_all(folder, error);
     if (HasFailure()) break;
   }
   RecordProperty("calls", static_cast<int>(n));
-  EXPECT_GT(n, std::string_view(GetParam().kind) == "SHORT" ? 20 : 40) << "the shim saw few calls";
+  EXPECT_GT(n, 20) << "the shim saw few calls";
   if (std::string_view(GetParam().kind) != "SHORT") {
     EXPECT_GT(refused, n / 4) << "faults passed unseen";
   }
@@ -195,9 +203,9 @@ INSTANTIATE_TEST_SUITE_P(Disk,
                                            Fault{"EMFILE", false},
                                            Fault{"SHORT", false},
                                            Fault{"SHORT", true}),
-                         [](const auto& info) {
-                           return std::string(info.param.kind) +
-                                  (info.param.lasts ? "Lasts" : "Once");
+                         [](const auto& given) {
+                           return std::string(given.param.kind) +
+                                  (given.param.lasts ? "Lasts" : "Once");
                          });
 
 // --- The power is cut --------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 #include "med3d/pipeline/image_hash.h"
 
-#include <bit>
+#include <array>
 #include <cmath>
 #include <span>
 
@@ -10,62 +10,49 @@
 namespace med3d::pipeline {
 namespace {
 
-constexpr int kMargin = 3;           // grey levels
-constexpr int kLeastBits = 32;       // set in either look
-constexpr double kMostOther = 0.15;  // of these
+constexpr double kLeastCorrelation = 0.99;
+constexpr double kLeastDeviation = 2.0;  // grey levels
 constexpr std::int64_t kMostSide = 2'048;
 
 void update_sizes(Sha256& sha, std::span<const std::int64_t> sizes) {
   for (const std::int64_t size : sizes) sha.update(std::to_string(size) + " ");
 }
 
-// Rec. 601 luma of a small image.
-std::vector<int> grey_of(const RgbImage& image, std::int64_t width, std::int64_t height) {
-  const RgbImage small = averaged(image, width, height);
-  std::vector<int> grey(static_cast<std::size_t>(width * height));
-  for (std::size_t i = 0; i < grey.size(); ++i) {
-    const std::uint8_t* const p = small.pixels.data() + 3 * i;
-    grey[i] = (299 * p[0] + 587 * p[1] + 114 * p[2] + 500) / 1000;
-  }
-  return grey;
-}
-
-// Appends side * side bits, from `bit` on.
-void add_grid(const RgbImage& image, int side, int bit, Look& look) {
-  const auto grey = grey_of(image, side + 1, side);
-  for (int y = 0; y < side; ++y) {
-    for (int x = 0; x < side; ++x, ++bit) {
-      const auto at = static_cast<std::size_t>(y * (side + 1) + x);
-      if (grey[at + 1] - grey[at] >= kMargin) {
-        look.bits[static_cast<std::size_t>(bit / 64)] |= std::uint64_t{1} << (bit % 64);
-      }
-    }
-  }
-}
-
 }  // namespace
 
-int Look::set() const {
-  int n = 0;
-  for (const std::uint64_t word : bits) n += std::popcount(word);
-  return n;
-}
-
 bool ImageHash::similar(const ImageHash& other) const {
-  int either = 0;
-  int differ = 0;
-  for (std::size_t i = 0; i < look.bits.size(); ++i) {
-    either += std::popcount(look.bits[i] | other.look.bits[i]);
-    differ += std::popcount(look.bits[i] ^ other.look.bits[i]);
+  const auto& a = look.grey;
+  const auto& b = other.look.grey;
+  if (a.empty() || a.size() != b.size()) return false;
+  // Whole numbers, exact: 576 products of at most 255^2 fit by far.
+  std::int64_t sum_a = 0, sum_b = 0, aa = 0, bb = 0, ab = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const std::int64_t x = a[i];
+    const std::int64_t y = b[i];
+    sum_a += x;
+    sum_b += y;
+    aa += x * x;
+    bb += y * y;
+    ab += x * y;
   }
-  return either >= kLeastBits && differ <= kMostOther * either;
+  const auto n = static_cast<std::int64_t>(a.size());
+  const auto var_a = static_cast<double>(n * aa - sum_a * sum_a);
+  const auto var_b = static_cast<double>(n * bb - sum_b * sum_b);
+  const auto covariance = static_cast<double>(n * ab - sum_a * sum_b);
+  const double least = kLeastDeviation * static_cast<double>(n);
+  if (var_a < least * least || var_b < least * least) return false;
+  return covariance >= kLeastCorrelation * std::sqrt(var_a) * std::sqrt(var_b);
 }
 
 Look look_of(const RgbImage& image) {
   Look look;
   if (image.width < 1 || image.height < 1) return look;
-  add_grid(image, 16, 0, look);
-  add_grid(image, 8, 256, look);
+  const RgbImage small = averaged(image, Look::kSide, Look::kSide);
+  look.grey.resize(static_cast<std::size_t>(Look::kSide * Look::kSide));
+  for (std::size_t i = 0; i < look.grey.size(); ++i) {
+    const std::uint8_t* const p = small.pixels.data() + 3 * i;
+    look.grey[i] = static_cast<std::uint8_t>((299 * p[0] + 587 * p[1] + 114 * p[2] + 500) / 1000);
+  }
   return look;
 }
 

@@ -1,9 +1,9 @@
 // What tells that two slides or two scans are one: of their pixels, not of their files.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "med3d/radiology/volume.h"
 #include "med3d/wsi/image.h"
@@ -11,25 +11,25 @@
 
 namespace med3d::pipeline {
 
-// Whether, at 16 x 17 and 8 x 9 places, it gets brighter to the right by at least 3 of 255 grey
-// levels (a difference hash; the margin keeps empty glass from being all chance).
+// What a slide looks like from afar: its grey levels, averaged to 24 x 24 whatever its shape.
 struct Look {
-  std::array<std::uint64_t, 5> bits{};  // 256 of the fine grid, 64 of the coarse one; 1 = brighter
-  int set() const;                      // how many are 1
+  static constexpr std::int64_t kSide = 24;
+  std::vector<std::uint8_t> grey;  // kSide * kSide, rows from the top; empty = none (of scans)
   friend bool operator==(const Look&, const Look&) = default;
 };
 
 struct ImageHash {
   // SHA-256 of size and pixels; equal only for the same pixels, whatever their file.
   std::string content;
-  Look look;  // of slides; all zero for scans
+  Look look;
 
-  // The same slide after another compression or at another size: of the bits that are set in either
-  // look, at most 15 % differ, and at least 32 are set (fewer say too little to accuse anybody).
-  // Turned and mirrored copies are not recognised.
+  // The same slide after another compression or at another size: the looks correlate by at least
+  // 0.99 (Pearson) and neither is all glass (standard deviation of at least 2 grey levels: less
+  // says too little to accuse anybody). Turned and mirrored copies are not recognised.
   bool similar(const ImageHash& other) const;
 };
 
+// Rec. 601 luma. Of an image without pixels: none.
 Look look_of(const RgbImage& image);
 
 // Of the slide's lowest level: content of its pixels as they are (averaged down to a side of at

@@ -44,7 +44,7 @@ struct Leak {
 // of each code at most for each modality, with the number of pairs.
 //
 // Cost: O(patients log patients), pairs of vectors of nearly equal sums, and all pairs of slides
-// across the split (320 bits each).
+// across the split (576 grey levels each).
 std::vector<Leak> check_leaks(const Cohort& cohort, std::span<const ImagePrint> images = {});
 
 // The refusal of a run, of kind kData: "training and test are not apart: ..." with every leak.

@@ -106,21 +106,24 @@ ImageHash hash_of(const RgbImage& image, const std::string& content) {
   return {content, look_of(image)};
 }
 
-// Worked by hand: grey rises from 0 by 15 with each of 17 columns, so all 256 + 64 places get
-// brighter to the right; falling, none; flat, none.
-TEST(ImageLook, IsTheDirectionOfTheGradient) {
-  RgbImage rising(17, 16);
-  for (std::int64_t y = 0; y < 16; ++y) {
-    for (std::int64_t x = 0; x < 17; ++x) {
-      for (int c = 0; c < 3; ++c) rising.at(x, y)[c] = static_cast<std::uint8_t>(15 * x);
+// Worked by hand: two halves of 10 and 110 in red, green and blue alike give 12 columns of each; in
+// red alone 110 counts 0.299 * 110 = 32.89, so 33.
+TEST(ImageLook, IsTheMeanGreyOf24Times24Places) {
+  RgbImage image(48, 72, 10);
+  for (std::int64_t y = 0; y < 72; ++y) {
+    for (std::int64_t x = 24; x < 48; ++x) {
+      for (int c = 0; c < 3; ++c) image.at(x, y)[c] = 110;
     }
   }
-  EXPECT_EQ(look_of(rising).set(), 320);
-  RgbImage falling = rising;
-  for (auto& value : falling.pixels) value = static_cast<std::uint8_t>(255 - value);
-  EXPECT_EQ(look_of(falling).set(), 0);
-  EXPECT_EQ(look_of(RgbImage(40, 30, 200)).set(), 0);
-  EXPECT_EQ(look_of(RgbImage()).set(), 0);
+  const Look look = look_of(image);
+  ASSERT_EQ(look.grey.size(), 576U);
+  EXPECT_EQ(look.grey[11], 10);
+  EXPECT_EQ(look.grey[12], 110);
+  EXPECT_EQ(look.grey[575], 110);
+  RgbImage red(24, 24);
+  for (std::size_t i = 0; i < red.pixels.size(); i += 3) red.pixels[i] = 110;
+  EXPECT_EQ(look_of(red).grey[0], 33);
+  EXPECT_TRUE(look_of(RgbImage()).grey.empty());
 }
 
 TEST(ImageLook, KnowsASlideAgainAndTellsOthersApart) {

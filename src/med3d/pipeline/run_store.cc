@@ -196,7 +196,7 @@ struct RunStore::Impl {
   void open_registry();
   void make_tables();
   void set_aside(const std::string& why);
-  void rebuild();
+  std::string rebuild();  // what to tell of it
   void close_open_stages();
   void start_heart();
   void stop_heart();
@@ -247,6 +247,7 @@ void RunStore::Impl::take_lock() {
 }
 
 void RunStore::Impl::make_tables() {
+  std::string told;
   database->transaction([&] {
     const std::int64_t version = database->user_version();
     if (version >> 8 == kKind && (version & 0xFF) > kVersion) {
@@ -262,7 +263,11 @@ void RunStore::Impl::make_tables() {
     lease.emplace(*database, true);
     database->execute(kTables);
     database->set_user_version(kKind << 8 | kVersion);
+    // New, lost or cut down to nothing: what was done before is in the records. In one transaction:
+    // a registry that is there holds all of them.
+    if (version == 0 && has_records(folder)) told = rebuild();
   });
+  if (!told.empty()) note(told);
   // Every table can be read, and is what its name says.
   database->prepare("SELECT stage, item, state, reason, bytes, record, sha256 FROM items").step();
   database->prepare("SELECT stage, item, path, look FROM seen").step();
@@ -303,25 +308,20 @@ void RunStore::Impl::set_aside(const std::string& why) {
 }
 
 // Hashes come along, but no file has been looked at: each is read once when it is asked for.
-void RunStore::Impl::rebuild() {
+std::string RunStore::Impl::rebuild() {
   std::size_t taken = 0;
-  std::size_t unusable = 0;
-  database->transaction([&] {
-    unusable = for_each_record(folder, [&](const ItemRecord& record) {
-      put_item(record, {});
-      ++taken;
-    });
+  const std::size_t unusable = for_each_record(folder, [&](const ItemRecord& record) {
+    put_item(record, {});
+    ++taken;
   });
-  if (taken + unusable > 0) {
-    note(fmt::format("{} records of items taken over{}",
+  if (taken + unusable == 0) return "";
+  return fmt::format("{} records of items taken over{}",
                      taken,
-                     unusable > 0 ? fmt::format(", {} unusable", unusable) : ""));
-  }
+                     unusable > 0 ? fmt::format(", {} unusable", unusable) : "");
 }
 
 void RunStore::Impl::open_registry() {
   const auto use = is_network(folder) ? DatabaseUse::kAlone : DatabaseUse::kShared;
-  bool lost = !fs::exists(registry_path(folder));
   for (bool again = false;; again = true) {
     try {
       database.emplace(registry_path(folder), use);
@@ -333,10 +333,8 @@ void RunStore::Impl::open_registry() {
       const bool damaged = error.kind() == ErrorKind::kFormat || error.kind() == ErrorKind::kUsage;
       if (again || !damaged) throw;
       set_aside(error.what());
-      lost = true;
     }
   }
-  if (lost && has_records(folder)) rebuild();
   // Back from set_aside, which needs to be alone, to what the shards share.
   if (!options.shard.whole()) lock->acquire(FileLock::Kind::kTogether, 0ms);
 }

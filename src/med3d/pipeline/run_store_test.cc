@@ -553,7 +553,6 @@ TEST(RunStore, DropsARowOrARecordWithAFlippedBit) {
 // Records point to files; a record that somebody wrote may not point out of the folder.
 TEST(RunStore, DoesNotFollowARecordOutOfTheFolder) {
   const TempFolder folder;
-  const TempFolder outside;
   {
     RunStore store(folder.path(), {});
     store.record(one_item(folder));

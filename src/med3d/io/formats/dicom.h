@@ -157,4 +157,18 @@ std::vector<std::uint8_t> decode_dicom_rle(std::string_view bytes,
                                            std::size_t planes,
                                            std::size_t plane);
 
+// A frame of the transfer syntax "RLE lossless": its byte planes, one after the other as stored (for
+// cells of several bytes the most significant first).
+//
+// planes  bytes a pixel: samples * bytes of a sample
+// plane   pixels of the frame
+//
+// Memory for planes * plane bytes is taken only if the stream can hold so many (two bytes become at
+// most 128). Throws Error(kFormat) naming the segment for what is damaged or ends early.
+//
+// Source: DICOM PS3.5 annex G (PackBits).
+std::vector<std::uint8_t> decode_dicom_rle(std::string_view bytes,
+                                           std::size_t planes,
+                                           std::size_t plane);
+
 }  // namespace med3d
