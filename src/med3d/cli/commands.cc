@@ -17,6 +17,7 @@ extern const Command bench_readers_command;
 extern const Command bench_train_command;
 extern const Command cohort_check_command;
 extern const Command cohort_synth_command;
+extern const Command synth_command;
 extern const Command compare_command;
 extern const Command completion_command;
 extern const Command config_show_command;
@@ -66,6 +67,7 @@ constexpr std::array kCommands = {
     &audit_command,
     &cohort_check_command,
     &cohort_synth_command,
+    &synth_command,
     &slide_features_command,
     &slide_info_command,
     &slide_segment_command,

@@ -131,9 +131,32 @@ struct DuplicateCounts {
   std::string example;
 };
 
+// Mean squared distance of two items: twice that from their mean.
+double spread_of(const Matrix<float>& items) {
+  std::vector<double> mean(items.cols(), 0.0);
+  const double n = static_cast<double>(std::max<std::size_t>(items.rows(), 1));
+  for (std::size_t i = 0; i < items.rows(); ++i) {
+    const auto row = items.row(i);
+    for (std::size_t c = 0; c < row.size(); ++c) mean[c] += static_cast<double>(row[c]) / n;
+  }
+  double sum = 0.0;
+  for (std::size_t i = 0; i < items.rows(); ++i) {
+    const auto row = items.row(i);
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      const double d = static_cast<double>(row[c]) - mean[c];
+      sum += 2.0 * d * d / n;
+    }
+  }
+  return sum;
+}
+
 // Pairs are looked for among neighbours in the order of the sum: equal vectors have equal sums, and
 // a vector stored in half precision has nearly so. Each item is compared until the sums part.
+//
+// Nearly equal is what differs by less than a fiftieth of what items usually differ by: encoders
+// with random weights give all scans nearly the same vector.
 DuplicateCounts find_duplicates(const Cohort& cohort, const Modality& modality) {
+  const double spread = spread_of(modality.items);
   struct Key {
     double sum;
     double norm;
@@ -163,7 +186,9 @@ DuplicateCounts find_duplicates(const Cohort& cohort, const Modality& modality) 
       }
       // A vector of one or two values points the same way too easily: those must be equal.
       const bool equal = std::equal(x.begin(), x.end(), y.begin());
-      const bool near = modality.width >= 16 && dot > 0.99999 * keys[a].norm * keys[b].norm;
+      const double distance = keys[a].norm * keys[a].norm + keys[b].norm * keys[b].norm - 2 * dot;
+      const bool near = modality.width >= 16 && dot > 0.99999 * keys[a].norm * keys[b].norm &&
+                        distance < 0.02 * 0.02 * spread;
       if (!equal && !near) continue;
       const std::size_t p = modality.patient_of_item[keys[a].item];
       const std::size_t q = modality.patient_of_item[keys[b].item];

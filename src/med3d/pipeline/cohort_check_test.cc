@@ -146,6 +146,21 @@ TEST(CohortCheck, DoesNotTakeSimilarVectorsForTheSame) {
   EXPECT_FALSE(has_finding(check_cohort(cohort), "duplicate_vector"));
 }
 
+// All items point nearly the same way, as of an encoder with random weights: a common 100 in every
+// value, and differences of about 1 between patients.
+TEST(CohortCheck, JudgesNearnessByWhatItemsUsuallyDifferBy) {
+  Cohort cohort = made(60);
+  auto& items = cohort.modalities[0].items;
+  for (std::size_t i = 0; i < items.rows(); ++i) {
+    for (std::size_t c = 0; c < 16; ++c) {
+      items(i, c) = 100.0F + 0.1F * static_cast<float>((i * 7 + c * (i + 3)) % 11);
+    }
+  }
+  EXPECT_FALSE(has_finding(check_cohort(cohort), "duplicate_vector"));
+  for (std::size_t c = 0; c < 16; ++c) items(7, c) = items(30, c) + (c == 0 ? 0.001F : 0.0F);
+  EXPECT_TRUE(has_finding(check_cohort(cohort), "duplicate_vector", "P1007-1 and P1030-1"));
+}
+
 TEST(CohortCheck, FindsVectorsOfZeros) {
   Cohort cohort = made(60);
   auto row = cohort.modalities[0].items.row(5);

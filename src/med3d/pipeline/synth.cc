@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "med3d/core/error.h"
 #include "med3d/core/file.h"
 #include "med3d/core/random.h"
+#include "med3d/core/small_files.h"
 #include "med3d/io/formats/npy.h"
 #include "med3d/pipeline/cohort_settings.h"
 
@@ -176,15 +176,6 @@ std::string endpoint_table(const std::vector<Patient>& patients, std::uint64_t s
   return out;
 }
 
-// Hundreds of small files: plain writes, as flushing each to the disk would take most of the time.
-// The settings, written last and atomically, are what makes the folder a cohort.
-void write_plain(const fs::path& path, const std::string& bytes) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  out.close();
-  if (!out) throw Error(ErrorKind::kIo, path.string() + ": cannot be written");
-}
-
 struct Kind {
   std::string_view name;  // "CT"
   std::size_t width;
@@ -232,7 +223,7 @@ void write_items(const fs::path& folder,
       if (kind.width == 512) array.array.shape = {1, 1, 512, 1};
       const std::string file =
           fmt::format("{}-{}.npz", patients[p].case_id, kind.first_number + item);
-      write_plain(features / file, npz_bytes({&array, 1}));
+      write_small_file(features / file, npz_bytes({&array, 1}));
       if (item == 0) table += patients[p].case_id + "," + file + "\n";
     }
   }

@@ -13,6 +13,7 @@
 
 #include "med3d/core/error.h"
 #include "med3d/core/parallel.h"
+#include "med3d/core/place_noise.h"
 #include "med3d/core/random.h"
 #include "med3d/core/text.h"
 #include "med3d/wsi/pyramid_tiff.h"
@@ -21,31 +22,6 @@ namespace med3d {
 namespace {
 
 constexpr std::int64_t kTile = 240;
-
-// 64 well mixed bits of a seed and a place (SplitMix64's finaliser).
-std::uint64_t mixed(std::uint64_t seed, std::int64_t x, std::int64_t y) {
-  std::uint64_t z = seed ^ (static_cast<std::uint64_t>(x) * 0x9E3779B97F4A7C15ULL) ^
-                    (static_cast<std::uint64_t>(y) * 0xC2B2AE3D27D4EB4FULL);
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-  return z ^ (z >> 31);
-}
-
-double unit(std::uint64_t bits) { return static_cast<double>(bits >> 11) * 0x1.0p-53; }
-
-// Smooth noise of -1..1: random values on a lattice of 1, blended between.
-double noise(std::uint64_t seed, double x, double y) {
-  const double fx = std::floor(x), fy = std::floor(y);
-  const auto ix = static_cast<std::int64_t>(fx), iy = static_cast<std::int64_t>(fy);
-  const auto blend = [](double t) { return t * t * (3 - 2 * t); };
-  const double u = blend(x - fx), v = blend(y - fy);
-  const auto at = [&](std::int64_t i, std::int64_t j) {
-    return 2 * unit(mixed(seed, ix + i, iy + j)) - 1;
-  };
-  const double top = at(0, 0) + (at(1, 0) - at(0, 0)) * u;
-  const double bottom = at(0, 1) + (at(1, 1) - at(0, 1)) * u;
-  return top + (bottom - top) * v;
-}
 
 struct Blob {
   double x, y, rx, ry, angle;
@@ -118,13 +94,13 @@ class Painter {
       best = std::max(best, 1.0 - u * u - v * v);
     }
     if (best <= -0.6) return best;
-    return best + 0.35 * noise(edge_, x / (120 * um_), y / (120 * um_)) +
-           0.12 * noise(edge_ + 1, x / (25 * um_), y / (25 * um_));
+    return best + 0.35 * smooth_noise(edge_, x / (120 * um_), y / (120 * um_)) +
+           0.12 * smooth_noise(edge_ + 1, x / (25 * um_), y / (25 * um_));
   }
 
   bool is_lumen(double x, double y) const {
-    return noise(lumen_, x / (70 * um_), y / (70 * um_)) +
-               0.3 * noise(lumen_ + 1, x / (15 * um_), y / (15 * um_)) >
+    return smooth_noise(lumen_, x / (70 * um_), y / (70 * um_)) +
+               0.3 * smooth_noise(lumen_ + 1, x / (15 * um_), y / (15 * um_)) >
            0.72;
   }
 
@@ -149,7 +125,7 @@ class Painter {
         const double u = static_cast<double>(x % 8) / 8;
         const double here = (upper[corner] * (1 - u) + upper[corner + 1] * u) * (1 - v) +
                             (lower[corner] * (1 - u) + lower[corner + 1] * u) * v;
-        const std::uint64_t bits = mixed(grain_, x, y);
+        const std::uint64_t bits = bits_at(grain_, x, y);
         std::uint8_t* pixel = &rgb[at * 3];
         const auto fx = static_cast<double>(x), fy = static_cast<double>(y);
         if (here <= 0 || is_lumen(fx, fy)) {
@@ -160,11 +136,12 @@ class Painter {
         }
         ++tissue;
         // Fibres: noise drawn out along one direction, itself bent by slower noise.
-        const double bend = 6 * noise(fibre_ + 2, fx / (60 * um_), fy / (60 * um_));
-        const double fibres = noise(fibre_, fx / (14 * um_) + bend, fy / (3 * um_) + bend);
-        const double patches = noise(fibre_ + 1, fx / (45 * um_), fy / (45 * um_));
-        const double grain = (unit(bits) - 0.5) * 0.12;
-        double eosin = (0.55 + 0.22 * fibres + 0.18 * patches + grain) * (1.0 - 0.75 * clear[at]);
+        const double bend = 6 * smooth_noise(fibre_ + 2, fx / (60 * um_), fy / (60 * um_));
+        const double fibres = smooth_noise(fibre_, fx / (14 * um_) + bend, fy / (3 * um_) + bend);
+        const double patches = smooth_noise(fibre_ + 1, fx / (45 * um_), fy / (45 * um_));
+        const double grain = (unit_of(bits) - 0.5) * 0.12;
+        double eosin =
+            (0.55 + 0.22 * fibres + 0.18 * patches + grain) * (1.0 - options_.clearing * clear[at]);
         eosin = std::max(eosin, 0.06) * options_.eosin;
         const double blue =
             (0.10 + 0.05 * patches + haematoxylin[at] * (1 + 2 * grain)) * options_.haematoxylin;
@@ -192,7 +169,7 @@ class Painter {
                             std::vector<float>& haematoxylin,
                             std::vector<float>& clear) const {
     if (cell_ <= 0) return 0;
-    const double reach = 9.0 * um_;
+    const double reach = 9.0 * options_.nuclear_size * um_;
     std::int64_t count = 0;
     const auto first_row =
         static_cast<std::int64_t>(std::floor((static_cast<double>(top) - reach) / cell_));
@@ -202,17 +179,17 @@ class Painter {
         static_cast<std::int64_t>(std::floor(static_cast<double>(options_.width) / cell_));
     for (std::int64_t j = first_row; j <= last_row; ++j) {
       for (std::int64_t i = 0; i <= last_column; ++i) {
-        const double x = (static_cast<double>(i) + unit(mixed(cells_, i, j))) * cell_;
-        const double y = (static_cast<double>(j) + unit(mixed(cells_ + 1, i, j))) * cell_;
+        const double x = (static_cast<double>(i) + unit_of(bits_at(cells_, i, j))) * cell_;
+        const double y = (static_cast<double>(j) + unit_of(bits_at(cells_ + 1, i, j))) * cell_;
         if (x >= static_cast<double>(options_.width) || field(x, y) <= 0.02 || is_lumen(x, y)) {
           continue;
         }
         if (y >= static_cast<double>(top) && y < static_cast<double>(top + rows)) ++count;
-        const std::uint64_t bits = mixed(cells_ + 2, i, j);
-        const double radius = (2.4 + 1.6 * unit(bits)) * um_;
-        const double aspect = 0.65 + 0.35 * unit(mixed(bits, 1, 0));
-        const double angle = std::numbers::pi * unit(mixed(bits, 2, 0));
-        const double dark = 0.9 + 0.7 * unit(mixed(bits, 3, 0));
+        const std::uint64_t bits = bits_at(cells_ + 2, i, j);
+        const double radius = (2.4 + 1.6 * unit_of(bits)) * options_.nuclear_size * um_;
+        const double aspect = 0.65 + 0.35 * unit_of(bits_at(bits, 1, 0));
+        const double angle = std::numbers::pi * unit_of(bits_at(bits, 2, 0));
+        const double dark = 0.9 + 0.7 * unit_of(bits_at(bits, 3, 0));
         const double halo = 2.2 * radius;
         const double c = std::cos(angle), s = std::sin(angle);
         const auto from_y = std::max(top, static_cast<std::int64_t>(y - halo));
@@ -267,6 +244,8 @@ void SynthSlideOptions::validate() const {
        "nuclei_per_mm2",
        nuclei_per_mm2,
        "0 to 20000");
+  need(nuclear_size >= 0.5 && nuclear_size <= 1.6, "nuclear_size", nuclear_size, "0.5 to 1.6");
+  need(clearing >= 0 && clearing <= 1, "clearing", clearing, "0 to 1");
   need(tissue_share >= 0 && tissue_share <= 0.9, "tissue_share", tissue_share, "0 to 0.9");
   need(haematoxylin >= 0.2 && haematoxylin <= 3, "haematoxylin", haematoxylin, "0.2 to 3");
   need(eosin >= 0.2 && eosin <= 3, "eosin", eosin, "0.2 to 3");

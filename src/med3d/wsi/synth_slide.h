@@ -16,6 +16,9 @@ struct SynthSlideOptions {
   std::int64_t height = 4000;
   double mpp = 0.5;              // 0.1 to 2 micrometres a pixel; sizes of nuclei follow it
   double nuclei_per_mm2 = 3000;  // in tissue, 0 to 20,000
+  double nuclear_size = 1.0;     // 0.5 to 1.6; 1: radii of 2.4 to 4 micrometres. Atypia enlarges
+  double clearing = 0.75;        // 0 to 1: how far the cytoplasm around a nucleus is cleared of
+                                 // eosin, the sign of clear cells
   double tissue_share = 0.4;     // of the slide, about; 0 (an empty slide) to 0.9
   double haematoxylin = 1.0;     // strength of each stain, 0.2 to 3: sites and scanners differ
   double eosin = 1.0;
