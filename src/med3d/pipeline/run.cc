@@ -37,23 +37,8 @@ namespace med3d::pipeline {
 namespace fs = std::filesystem;
 namespace {
 
-// The settings as they decide the result: the number of threads does not. The device stays in: a
-// GPU rounds otherwise.
-std::string settings_text(const RunSettings& settings) {
-  RunSettings kept = settings;
-  kept.run.threads = 0;
-  // Where slides and scans lie and how many are read at once: their vectors are part of the data.
-  kept.raw = settings.raw.without_places();
-  kept.raw.slides.batch_size = SlideSettings().batch_size;
-  kept.raw.slides.readers = 0;
-  SettingsSchema schema;
-  kept.describe(schema);
-  return settings_toml(schema, {}, true);
-}
-
-// The same for a person, and for `resume`: every path whole, so that it can be read from anywhere.
-std::string settings_file(const RunSettings& settings) {
-  RunSettings kept = settings;
+// Every path whole, so that it can be read from anywhere and says the same from anywhere.
+std::string text_of(RunSettings kept) {
   kept.run.threads = 0;
   SettingsSchema schema;
   kept.describe(schema);
@@ -72,6 +57,17 @@ std::string settings_file(const RunSettings& settings) {
     kept.raw.slides.preset = preset.string();
   }
   return settings_toml(schema, {}, true);
+}
+
+// The settings as they decide the result: the number of threads does not. The device stays in: a
+// GPU rounds otherwise.
+std::string settings_text(const RunSettings& settings) {
+  RunSettings kept = settings;
+  // Where slides and scans lie and how many are read at once: their vectors are part of the data.
+  kept.raw = settings.raw.without_places();
+  kept.raw.slides.batch_size = SlideSettings().batch_size;
+  kept.raw.slides.readers = 0;
+  return text_of(std::move(kept));
 }
 
 std::vector<Piece> plan_pieces(const Cohort& cohort, const RunSettings& settings) {
@@ -470,7 +466,7 @@ void join_cohort(RunWork& run) {
                 {"endpoint", cohort.endpoint.name}};
   if (!run.allowed_leak.empty()) about["allow_leak"] = run.allowed_leak;
   write_json(out / "run.json", about);
-  write_file_atomic(out / "settings.toml", settings_file(run.settings));
+  write_file_atomic(out / "settings.toml", text_of(run.settings));
   write_json(out / "cohort.json", cohort_report(cohort));
   write_file_atomic(out / "splits.csv",
                     splits_csv(cohort, run.pieces, run.settings.validation.repeats));
@@ -821,7 +817,7 @@ RunSummary run_stages(RunWork& run) {
                 {"key", ""},
                 {"settings_key", settings_key(run.settings)}});
   }
-  if (raw) write_file_atomic(out / "settings.toml", settings_file(run.settings));
+  if (raw) write_file_atomic(out / "settings.toml", text_of(run.settings));
 
   bool begun = false;
   for (const auto& stage : stages()) {
