@@ -700,7 +700,7 @@ std::vector<ImagePrint> RunWork::images_for_leaks() {
     const auto before = store->find("tabular", item);
     if (before && before->key == key && before->state == ItemState::kDone) {
       print.hash.content = before->facts.at("content").get<std::string>();
-      print.hash.look.bits = before->facts.at("look").get<std::array<std::uint64_t, 5>>();
+      print.hash.look.grey = before->facts.at("look").get<std::vector<std::uint8_t>>();
     } else {
       try {
         print.hash = hash_slide(*open_slide(slide.path));
@@ -713,7 +713,7 @@ std::vector<ImagePrint> RunWork::images_for_leaks() {
               ItemState::kDone,
               "",
               {},
-              {{"content", print.hash.content}, {"look", print.hash.look.bits}}});
+              {{"content", print.hash.content}, {"look", print.hash.look.grey}}});
     }
     images.push_back(std::move(print));
   }
