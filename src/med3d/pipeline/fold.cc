@@ -400,7 +400,8 @@ FittedFold fit_fold(const Cohort& cohort,
 }
 
 Json FoldOutcome::to_json() const {
-  Json json = {{"repeat", repeat}, {"fold", fold}, {"held_out", held_out}};
+  Json json = {
+      {"repeat", repeat}, {"fold", fold}, {"held_out", held_out}, {"models", Json::object()}};
   for (const auto& [id, model] : models) {
     Json entry = {{"threshold", model.threshold}};
     entry["probability"] = Json::array();
