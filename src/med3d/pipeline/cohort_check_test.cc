@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "med3d/core/random.h"
 #include "med3d/core/text.h"
 #include "med3d/pipeline/test_support.h"
 
@@ -150,10 +151,11 @@ TEST(CohortCheck, DoesNotTakeSimilarVectorsForTheSame) {
 // value, and differences of about 1 between patients.
 TEST(CohortCheck, JudgesNearnessByWhatItemsUsuallyDifferBy) {
   Cohort cohort = made(60);
+  NumpyRandom random(3);
   auto& items = cohort.modalities[0].items;
   for (std::size_t i = 0; i < items.rows(); ++i) {
     for (std::size_t c = 0; c < 16; ++c) {
-      items(i, c) = 100.0F + 0.1F * static_cast<float>((i * 7 + c * (i + 3)) % 11);
+      items(i, c) = 100.0F + static_cast<float>(random.uniform());
     }
   }
   EXPECT_FALSE(has_finding(check_cohort(cohort), "duplicate_vector"));

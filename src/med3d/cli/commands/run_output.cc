@@ -6,6 +6,7 @@
 #include <chrono>
 #include <mutex>
 
+#include "med3d/cli/commands/isolation_input.h"
 #include "med3d/cli/output.h"
 #include "med3d/cli/stop_signals.h"
 #include "med3d/core/progress.h"
@@ -146,6 +147,7 @@ void declare_run_stages(Schema& schema) {
   schema.text("shard",
               "i/n: the i-th part of n of slides and scans, up to stage extract; several may work "
               "on one folder. A run without it goes on from there");
+  declare_isolation(schema);
 }
 
 pipeline::RunOptions read_run_options(const Options& options,

@@ -7,7 +7,7 @@
 
 namespace med3d {
 
-// --from, --until, --only, --shard, --allow-leak.
+// --from, --until, --only, --shard, --allow-leak, --isolate.
 void declare_run_stages(Schema& schema);
 
 // Of these and --threads. Throws Error(kUsage).
