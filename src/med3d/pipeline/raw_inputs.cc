@@ -203,10 +203,10 @@ std::vector<FilteredSeries> choose_series(const ScanSettings& settings, const fs
   std::vector<FilteredSeries> all;
   for (const auto& one : series) {
     const bool kept = !modality_folder(one.modality).empty();
-    all.push_back({one,
-                   kept,
-                   kept ? "" : fmt::format("modality {}, expected CT or MR", one.modality),
-                   kept ? "" : "modality"});
+    const std::string reason = one.modality.empty()
+                                   ? std::string("its modality is not known")
+                                   : fmt::format("modality {}, expected CT or MR", one.modality);
+    all.push_back({one, kept, kept ? "" : reason, kept ? "" : "modality"});
   }
   return all;
 }
