@@ -27,6 +27,7 @@ extern const Command help_command;
 extern const Command limits_command;
 extern const Command predict_command;
 extern const Command report_render_command;
+extern const Command resume_command;
 extern const Command run_command;
 extern const Command slide_aggregate_command;
 extern const Command slide_evaluate_command;
@@ -39,6 +40,7 @@ extern const Command slide_splits_command;
 extern const Command slide_synth_command;
 extern const Command slide_tile_command;
 extern const Command slide_train_command;
+extern const Command status_command;
 extern const Command volume_aggregate_command;
 extern const Command volume_convert_command;
 extern const Command volume_explain_command;
@@ -59,6 +61,8 @@ namespace {
 
 constexpr std::array kCommands = {
     &run_command,
+    &resume_command,
+    &status_command,
     &predict_command,
     &audit_command,
     &cohort_check_command,

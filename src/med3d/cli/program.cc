@@ -12,6 +12,7 @@
 #include "med3d/cli/commands/isolation_input.h"
 #include "med3d/cli/describe.h"
 #include "med3d/cli/output.h"
+#include "med3d/core/stop.h"
 #include "med3d/io/worker.h"
 
 namespace med3d {
@@ -154,6 +155,14 @@ int run_program(const std::vector<std::string>& arguments) {
     const int code = dispatch(arguments, command);
     flush_output();
     return code;
+  } catch (const Stopped& stopped) {
+    // Asked for, by SIGINT or SIGTERM: as the shell names the end by a signal.
+    Failure failure;
+    failure.kind = "stopped";
+    failure.message = "stopped; what was finished is kept";
+    failure.hint = "the same command, or 'med3d resume' on its folder, goes on";
+    failure.exit_code = 128 + stopped.signal();
+    return report(failure, json);
   } catch (const std::exception& error) {
     return report(failure_of(error, command), json);
   } catch (...) {

@@ -8,6 +8,7 @@
 
 #include "med3d/core/error.h"
 #include "med3d/core/random.h"
+#include "med3d/core/stop.h"
 #include "med3d/core/text.h"
 #include "med3d/nn/late_fusion.h"
 #include "med3d/stats/calibration.h"
@@ -168,12 +169,36 @@ std::size_t fold_units(const RunSettings& settings, const std::vector<ModelSpec>
   return units;
 }
 
-FittedFold fit_fold(const Cohort& cohort,
-                    const RunSettings& settings,
-                    const std::vector<ModelSpec>& specs,
-                    const Partition& partition,
-                    std::uint64_t seed,
-                    Progress& progress) {
+namespace {
+
+// A prediction that was made before, of the held-out rows: an arm of which nothing else is asked.
+class StoredPredictions : public Model {
+ public:
+  StoredPredictions(const Rows& rows, const std::vector<double>& probability) {
+    for (std::size_t i = 0; i < rows.size(); ++i) probability_[rows[i]] = probability[i];
+  }
+  std::vector<double> predict(const Cohort&, const Rows& rows) const override {
+    std::vector<double> out;
+    for (const std::size_t row : rows) out.push_back(probability_.at(row));
+    return out;
+  }
+  Json save(const std::string&, TensorStore&) const override {
+    throw Error(ErrorKind::kUsage, "a stored prediction is no model to keep");
+  }
+
+ private:
+  std::map<std::size_t, double> probability_;
+};
+
+// Fits `specs` in order. `arms` are those that late fusion joins, fitted before.
+FoldOutcome fit_part(const Cohort& cohort,
+                     const RunSettings& settings,
+                     const std::vector<ModelSpec>& specs,
+                     const std::vector<std::string>& arms,
+                     const Partition& partition,
+                     std::uint64_t seed,
+                     FoldFit& fit,
+                     Progress& progress) {
   const Rows& rows = partition.training().rows();
   const auto inner = partition.inner_folds(cohort.label,
                                            source_strata(cohort, settings),
@@ -182,13 +207,14 @@ FittedFold fit_fold(const Cohort& cohort,
   std::map<std::size_t, std::size_t> position;
   for (std::size_t i = 0; i < rows.size(); ++i) position[rows[i]] = i;
 
-  FittedFold result;
-  result.outcome.held_out = partition.held_out();
-  std::vector<FittedModels> inner_fitted(inner.size());
-  std::map<std::string, std::vector<double>> out_of_fold;
-  const auto arms = arm_ids(specs);
+  FoldOutcome result;
+  result.held_out = partition.held_out();
+  auto& inner_fitted = fit.inner;
+  auto& out_of_fold = fit.out_of_fold;
+  inner_fitted.resize(inner.size());
 
   for (const auto& spec : specs) {
+    throw_if_stopped();
     ModelOutcome outcome;
     outcome.probability.assign(partition.held_out().size(), kNone);
     auto& oof = out_of_fold[spec.id];
@@ -234,12 +260,11 @@ FittedFold fit_fold(const Cohort& cohort,
         if (best_attempts[k].model) inner_fitted[k][spec.id] = best_attempts[k].model;
       }
       const RunSettings chosen = best_candidate.empty() ? settings : settings.with(best_candidate);
-      auto final_fit =
-          attempt(spec, cohort, chosen, partition.training(), model_seed, result.models);
+      auto final_fit = attempt(spec, cohort, chosen, partition.training(), model_seed, fit.models);
       progress.advance();
       outcome.chosen = best_candidate;
       outcome.not_fitted = final_fit.reason;
-      if (final_fit.model) result.models[spec.id] = final_fit.model;
+      if (final_fit.model) fit.models[spec.id] = final_fit.model;
     } else {
       Matrix<double> probability(rows.size(), arms.size(), kNone);
       std::vector<double> weights(arms.size(), 0.0);
@@ -249,7 +274,7 @@ FittedFold fit_fold(const Cohort& cohort,
       std::vector<bool> seen(arms.size(), false);
       bool any = false;
       for (std::size_t k = 0; k < arms.size(); ++k) {
-        if (!result.models.contains(arms[k])) continue;
+        if (!fit.models.contains(arms[k])) continue;
         const auto& p = out_of_fold.at(arms[k]);
         const auto predicted = with_prediction(cohort, rows, p);
         if (settings.fusion.calibrate_arms == "platt") recalibration[k] = recalibrate(predicted);
@@ -278,7 +303,7 @@ FittedFold fit_fold(const Cohort& cohort,
       if (any) {
         oof = combine_late(probability, weights);
         for (std::size_t k = 0; k < arms.size(); ++k) outcome.weights[arms[k]] = weights[k];
-        result.models[spec.id] = make_late_fusion(arms, weights, recalibration, result.models);
+        fit.models[spec.id] = make_late_fusion(arms, weights, recalibration, fit.models);
       } else {
         outcome.not_fitted = "no arm has out-of-fold predictions of both classes";
       }
@@ -290,17 +315,93 @@ FittedFold fit_fold(const Cohort& cohort,
     outcome.threshold = settings.validation.threshold == "half" || spec.id == kMajorityModel
                             ? 0.5
                             : best_threshold(predicted.label, predicted.probability);
-    if (const auto found = result.models.find(spec.id);
-        found != result.models.end() && !partition.held_out().empty()) {
+    if (const auto found = fit.models.find(spec.id);
+        found != fit.models.end() && !partition.held_out().empty()) {
       outcome.probability = found->second->predict(cohort, partition.held_out());
     }
-    result.outcome.models[spec.id] = std::move(outcome);
+    result.models[spec.id] = std::move(outcome);
   }
   return result;
 }
 
+}  // namespace
+
+std::vector<ModelSpec> part_of(const std::vector<ModelSpec>& specs, bool fusions) {
+  std::vector<ModelSpec> out;
+  for (const auto& spec : specs) {
+    if (is_fusion(spec) == fusions) out.push_back(spec);
+  }
+  return out;
+}
+
+FoldOutcome fit_arms(const Cohort& cohort,
+                     const RunSettings& settings,
+                     const std::vector<ModelSpec>& specs,
+                     const Partition& partition,
+                     std::uint64_t seed,
+                     FoldFit& fit,
+                     Progress& progress) {
+  return fit_part(
+      cohort, settings, part_of(specs, false), arm_ids(specs), partition, seed, fit, progress);
+}
+
+FoldOutcome fit_fusions(const Cohort& cohort,
+                        const RunSettings& settings,
+                        const std::vector<ModelSpec>& specs,
+                        const Partition& partition,
+                        std::uint64_t seed,
+                        FoldFit& fit,
+                        Progress& progress) {
+  return fit_part(
+      cohort, settings, part_of(specs, true), arm_ids(specs), partition, seed, fit, progress);
+}
+
+FoldFit restore_arms(const Cohort& cohort,
+                     const RunSettings& settings,
+                     const std::vector<ModelSpec>& specs,
+                     const Partition& partition,
+                     std::uint64_t seed,
+                     const FoldOutcome& arms,
+                     std::map<std::string, std::vector<double>> out_of_fold,
+                     Progress& progress) {
+  FoldFit fit;
+  const auto fusions = part_of(specs, true);
+  const bool reads_layers = std::any_of(
+      fusions.begin(), fusions.end(), [](const ModelSpec& spec) { return !spec.ensemble_of_arms; });
+  if (reads_layers) {
+    std::vector<ModelSpec> clinical;
+    for (const auto& spec : specs) {
+      if (spec.id == kClinicalArm) clinical.push_back(spec);
+    }
+    fit_part(cohort, settings, clinical, {}, partition, seed, fit, progress);
+  }
+  for (const auto& id : arm_ids(specs)) {
+    const auto& outcome = arms.models.at(id);
+    if (fit.models.contains(id) || !outcome.not_fitted.empty()) continue;
+    fit.models[id] = std::make_shared<StoredPredictions>(arms.held_out, outcome.probability);
+  }
+  fit.out_of_fold = std::move(out_of_fold);
+  return fit;
+}
+
+FittedFold fit_fold(const Cohort& cohort,
+                    const RunSettings& settings,
+                    const std::vector<ModelSpec>& specs,
+                    const Partition& partition,
+                    std::uint64_t seed,
+                    Progress& progress) {
+  FoldFit fit;
+  FittedFold result;
+  result.outcome = fit_arms(cohort, settings, specs, partition, seed, fit, progress);
+  auto fusions = fit_fusions(cohort, settings, specs, partition, seed, fit, progress);
+  result.outcome.models.merge(fusions.models);
+  result.models = std::move(fit.models);
+  return result;
+}
+
 Json FoldOutcome::to_json() const {
-  Json json = {{"repeat", repeat}, {"fold", fold}, {"held_out", held_out}};
+  Json json = {
+      {"repeat", repeat}, {"fold", fold}, {"held_out", held_out}, {"models", Json::object()}};
   for (const auto& [id, model] : models) {
     Json entry = {{"threshold", model.threshold}};
     entry["probability"] = Json::array();

@@ -52,6 +52,43 @@ FittedFold fit_fold(const Cohort& cohort,
                     std::uint64_t seed,
                     Progress& progress);
 
+// What the fusions of a training side need of its arms.
+struct FoldFit {
+  std::vector<FittedModels> inner;  // fitted on the training side of each inner fold
+  std::map<std::string, std::vector<double>> out_of_fold;  // by model, of the training rows
+  FittedModels models;                                     // fitted on all training rows
+};
+
+// The same in two steps: first the models of `specs` that stand alone (is_fusion says no), then,
+// with what these left in `fit`, the others. Together they give what fit_fold gives, to the bit.
+FoldOutcome fit_arms(const Cohort& cohort,
+                     const RunSettings& settings,
+                     const std::vector<ModelSpec>& specs,
+                     const Partition& partition,
+                     std::uint64_t seed,
+                     FoldFit& fit,
+                     Progress& progress);
+FoldOutcome fit_fusions(const Cohort& cohort,
+                        const RunSettings& settings,
+                        const std::vector<ModelSpec>& specs,
+                        const Partition& partition,
+                        std::uint64_t seed,
+                        FoldFit& fit,
+                        Progress& progress);
+
+// What fit_fusions needs to predict for the held-out rows, from an outcome of fit_arms that was
+// stored: out-of-fold and held-out predictions are taken from there, and the clinical arm alone,
+// whose hidden layers early fusion reads, is fitted again. For models that are to be kept (the
+// final fit) nothing but fit_arms will do.
+FoldFit restore_arms(const Cohort& cohort,
+                     const RunSettings& settings,
+                     const std::vector<ModelSpec>& specs,
+                     const Partition& partition,
+                     std::uint64_t seed,
+                     const FoldOutcome& arms,
+                     std::map<std::string, std::vector<double>> out_of_fold,
+                     Progress& progress);
+
 // The cut-point with the highest balanced accuracy over the distinct probabilities; the midpoint
 // between neighbours, and the one nearest 0.5 among equals. 0.5 where a class is missing.
 double best_threshold(std::span<const std::uint8_t> label, std::span<const double> probability);
@@ -61,5 +98,8 @@ std::vector<int> source_strata(const Cohort& cohort, const RunSettings& settings
 
 // Units of progress that one fit_fold reports: models times (inner folds + 1).
 std::size_t fold_units(const RunSettings& settings, const std::vector<ModelSpec>& specs);
+
+// Those of the list that fit_arms fits, or (fusions) the others.
+std::vector<ModelSpec> part_of(const std::vector<ModelSpec>& specs, bool fusions);
 
 }  // namespace med3d::pipeline

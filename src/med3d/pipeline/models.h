@@ -118,6 +118,13 @@ struct ModelSpec {
 // The reference row of every table: always the majority class of the training rows.
 inline constexpr const char* kMajorityModel = "majority";
 
+// The arm whose hidden layers fusions read.
+inline constexpr const char* kClinicalArm = "clinical";
+
+// Whether a model is made of others': fusions, and the baselines on all modalities at once, whose
+// table is the one that the clinical arm encodes.
+bool is_fusion(const ModelSpec& spec);
+
 // The list, in fitting order: arms before the fusions that use them. Which entries are in it
 // depends on the cohort's modalities and on [run] models.
 std::vector<ModelSpec> model_list(const RunSettings& settings,

@@ -12,6 +12,7 @@
 #include "med3d/core/text.h"
 #include "med3d/pipeline/slides/attention.h"
 #include "med3d/pipeline/slides/torchscript_encoder.h"
+#include "med3d/pipeline/volumes/volume_folder.h"
 #include "med3d/wsi/process_list.h"
 
 namespace med3d::pipeline {
@@ -200,7 +201,13 @@ std::vector<FilteredSeries> choose_series(const ScanSettings& settings, const fs
   const auto series = read_series_index(index);
   if (settings.filter) return filter_series(series, filter_rules(settings));
   std::vector<FilteredSeries> all;
-  for (const auto& one : series) all.push_back({one, true, "", ""});
+  for (const auto& one : series) {
+    const bool kept = !modality_folder(one.modality).empty();
+    const std::string reason = one.modality.empty()
+                                   ? std::string("its modality is not known")
+                                   : fmt::format("modality {}, expected CT or MR", one.modality);
+    all.push_back({one, kept, kept ? "" : reason, kept ? "" : "modality"});
+  }
   return all;
 }
 

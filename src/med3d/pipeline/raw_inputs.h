@@ -41,7 +41,8 @@ VolumeIndexOptions index_options(const ScanSettings& settings,
                                  int threads);
 // The rules that are asked for; of use where settings.filter.
 FilterRules filter_rules(const ScanSettings& settings);
-// The series of an index with the filter's verdict. Throws as read_series_index, filter_series.
+// The series of an index with the filter's verdict; without a filter those of CT and MR are kept.
+// Throws as read_series_index, filter_series.
 std::vector<FilteredSeries> choose_series(const ScanSettings& settings,
                                           const std::filesystem::path& index);
 ExtractVolumesJob extract_job(const ScanSettings& settings, int threads);

@@ -26,8 +26,8 @@ namespace {
 namespace fs = std::filesystem;
 
 fs::path scratch(const std::string& name) {
-  const fs::path folder = fs::path(testing::TempDir()) /
-                          fmt::format("med3d-run-{}-{}", ::getpid(), name);
+  const fs::path folder =
+      fs::path(testing::TempDir()) / fmt::format("med3d-run-{}-{}", ::getpid(), name);
   fs::remove_all(folder);
   return folder;
 }
@@ -39,12 +39,17 @@ RunSummary run_small(const fs::path& folder, const RunSettings& settings, int th
   return run_cohort(small_cohort(), settings, options, silent_progress());
 }
 
-// Name and hash of every file of a run folder but the lock.
+// Name and hash of every file of a run folder but the registry and the log, which tell how often a
+// run was called, and hidden ones.
 std::map<std::string, std::string> contents(const fs::path& folder) {
   std::map<std::string, std::string> out;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     const auto name = fs::relative(entry.path(), folder).string();
-    if (entry.is_regular_file() && name != ".lock") out[name] = sha256_file(entry.path());
+    if (!entry.is_regular_file() || name.starts_with(".") || name.starts_with("state.sqlite") ||
+        name == "log.jsonl") {
+      continue;
+    }
+    out[name] = sha256_file(entry.path());
   }
   return out;
 }
@@ -172,6 +177,31 @@ TEST(Run, LeavesNothingOfTheRunItReplaces) {
   EXPECT_TRUE(fs::remove(folder / "notes.txt"));
   EXPECT_EQ(contents(folder), contents(fresh));
   EXPECT_FALSE(fs::exists(folder / "wsi_features.csv"));
+}
+
+// The arms of a cohort are fitted once for all fusions that are tried on it.
+TEST(Run, FitsOtherFusionsOnTheArmsThatAreThere) {
+  const auto folder = scratch("other-fusions");
+  const auto fresh = scratch("other-fusions-fresh");
+  RunSettings settings = few_models();
+  settings.run.models = {"clinical", "early_concat", "late_weighted"};
+  run_small(folder, settings);
+  const auto arms = fs::last_write_time(folder / "folds/repeat01-fold01.json");
+  settings.fusion.late_rule = "excess";
+  RunOptions options;
+  options.output = folder;
+  options.overwrite = true;
+  run_cohort(small_cohort(), settings, options, silent_progress());
+  EXPECT_EQ(fs::last_write_time(folder / "folds/repeat01-fold01.json"), arms);
+  run_small(fresh, settings);
+  EXPECT_EQ(contents(folder), contents(fresh));
+}
+
+TEST(Run, RefusesToBeginWhereTheStagesBeforeWereNotDone) {
+  RunOptions options;
+  options.output = scratch("from-train");
+  options.choice.from = "train";
+  EXPECT_THROW(run_cohort(small_cohort(), few_models(), options, silent_progress()), Error);
 }
 
 TEST(Run, RefusesAFolderOfOtherFiles) {

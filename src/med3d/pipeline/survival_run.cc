@@ -9,6 +9,7 @@
 #include "med3d/core/hash.h"
 #include "med3d/core/parallel.h"
 #include "med3d/core/random.h"
+#include "med3d/core/stop.h"
 #include "med3d/pipeline/piece_file.h"
 #include "med3d/pipeline/survival_bundle.h"
 #include "med3d/pipeline/survival_evaluation.h"
@@ -55,6 +56,66 @@ Json plan_survival_json(const Cohort& cohort, const RunSettings& settings) {
   return plan;
 }
 
+namespace {
+
+struct FittedPieces {
+  std::vector<SurvivalPiece> pieces;
+  std::vector<std::optional<SurvivalFold>> folds;
+  std::size_t taken_over = 0;
+};
+
+FittedPieces fit_pieces(const Cohort& cohort,
+                        const RunSettings& settings,
+                        const std::filesystem::path& out,
+                        const std::string& key,
+                        int threads,
+                        Progress& progress) {
+  const auto specs = survival_model_list(settings, cohort.modality_names());
+  FittedPieces fitted;
+  fitted.pieces = plan_survival(cohort, settings);
+  const auto& pieces = fitted.pieces;
+  auto& folds = fitted.folds;
+  folds.resize(pieces.size());
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    folds[i] = finished(out, pieces[i], key);
+    if (folds[i]) ++fitted.taken_over;
+  }
+  const std::size_t open = pieces.size() - fitted.taken_over;
+  if (open > 0) {
+    progress.start("fitting models of time to event", open * survival_units(settings, specs));
+  }
+  parallel_for(pieces.size(), threads, [&](std::size_t i) {
+    if (folds[i]) return;
+    throw_if_stopped();
+    const auto seed = derive_seed(
+        static_cast<std::uint64_t>(settings.run.seed),
+        "survival " + pieces[i].set,
+        {static_cast<std::uint64_t>(pieces[i].repeat), static_cast<std::uint64_t>(pieces[i].fold)});
+    const auto& partition = pieces[i].partition;
+    auto fit = fit_survival_fold(cohort, settings, specs, partition, seed, progress);
+    Json record = {{"outcome", fit.outcome.to_json()}};
+    if (i == 0) {  // the fit on all training patients
+      write_survival_bundle(
+          out / "model", cohort, settings, specs, fit, partition.training().rows());
+      record["files"] = bundle_hashes(out);
+    }
+    write_piece(out / "folds" / pieces[i].file(), key, record);
+    folds[i] = std::move(fit.outcome);
+  });
+  return fitted;
+}
+
+}  // namespace
+
+std::size_t fit_survival(const Cohort& cohort,
+                         const RunSettings& settings,
+                         const std::filesystem::path& out,
+                         const std::string& key,
+                         int threads,
+                         Progress& progress) {
+  return fit_pieces(cohort, settings, out, key, threads, progress).taken_over;
+}
+
 SurvivalSummary run_survival(const Cohort& cohort,
                              const RunSettings& settings,
                              const std::filesystem::path& out,
@@ -62,35 +123,10 @@ SurvivalSummary run_survival(const Cohort& cohort,
                              int threads,
                              Progress& progress) {
   const auto specs = survival_model_list(settings, cohort.modality_names());
-  const auto pieces = plan_survival(cohort, settings);
+  auto [pieces, folds, taken_over] = fit_pieces(cohort, settings, out, key, threads, progress);
   SurvivalSummary summary;
   summary.pieces = pieces.size();
-  std::vector<std::optional<SurvivalFold>> folds(pieces.size());
-  for (std::size_t i = 0; i < pieces.size(); ++i) {
-    folds[i] = finished(out, pieces[i], key);
-    if (folds[i]) ++summary.taken_over;
-  }
-  const std::size_t open = pieces.size() - summary.taken_over;
-  if (open > 0) {
-    progress.start("fitting models of time to event", open * survival_units(settings, specs));
-  }
-  parallel_for(pieces.size(), threads, [&](std::size_t i) {
-    if (folds[i]) return;
-    const auto seed = derive_seed(
-        static_cast<std::uint64_t>(settings.run.seed),
-        "survival " + pieces[i].set,
-        {static_cast<std::uint64_t>(pieces[i].repeat), static_cast<std::uint64_t>(pieces[i].fold)});
-    const auto& partition = pieces[i].partition;
-    auto fitted = fit_survival_fold(cohort, settings, specs, partition, seed, progress);
-    Json record = {{"outcome", fitted.outcome.to_json()}};
-    if (i == 0) {  // the fit on all training patients
-      write_survival_bundle(
-          out / "model", cohort, settings, specs, fitted, partition.training().rows());
-      record["files"] = bundle_hashes(out);
-    }
-    write_piece(out / "folds" / pieces[i].file(), key, record);
-    folds[i] = std::move(fitted.outcome);
-  });
+  summary.taken_over = taken_over;
   progress.start("evaluating time to event", 0);
   std::vector<SurvivalFold> all;
   for (auto& fold : folds) all.push_back(std::move(*fold));

@@ -21,6 +21,15 @@ struct SurvivalSummary {
 // Pieces and models as they are planned, for a dry run.
 Json plan_survival_json(const Cohort& cohort, const RunSettings& settings);
 
+// Fits what is missing in `out`/folds; run_survival finds it done. Returns the number of pieces
+// that were there before.
+std::size_t fit_survival(const Cohort& cohort,
+                         const RunSettings& settings,
+                         const std::filesystem::path& out,
+                         const std::string& key,
+                         int threads,
+                         Progress& progress);
+
 // Fits what is missing in `out`/folds and evaluates. `key` names the run: pieces of another are
 // made again. The result does not depend on `threads`.
 SurvivalSummary run_survival(const Cohort& cohort,

@@ -453,6 +453,33 @@ TripodItem read_tripod_item(const Node& node) {
           node.text_at("value")};
 }
 
+RawReason read_raw_reason(const Node& node) {
+  node.object();
+  return {node.at("outcome").one_of({"skipped", "failed"}),
+          node.at("reason").text(),
+          node.at("n").count()};
+}
+
+RawStage read_raw_stage(const Node& node) {
+  node.object();
+  return {node.at("stage").text(),
+          node.at("done").count(),
+          node.at("skipped").count(),
+          node.at("failed").count(),
+          node.list_at("reasons", read_raw_reason)};
+}
+
+RawFiles read_raw_files(const std::string& kind, const Node& node) {
+  node.object();
+  const Node encoder = node.at("encoder");
+  encoder.object();
+  return {kind,
+          encoder.at("name").text(),
+          encoder.text_at("weights_sha256"),
+          encoder.at("trained").boolean(),
+          node.list_at("stages", read_raw_stage)};
+}
+
 Endpoint read_endpoint(const Node& node) {
   node.object();
   Endpoint endpoint;
@@ -776,6 +803,13 @@ Document read_document(const Json& report) {
     document.probast = probast.list_at("domains", read_probast_domain);
   }
   document.model_card = root.has("model_card") && root.at("model_card").boolean();
+  if (root.has("raw")) {
+    const Node raw = root.at("raw");
+    raw.object();
+    for (const char* kind : {"slides", "scans"}) {
+      if (raw.has(kind)) document.raw.push_back(read_raw_files(kind, raw.at(kind)));
+    }
+  }
   document.provenance = root.list_at("provenance", read_fact);
   if (root.has("survival")) document.survival = read_survival(root.at("survival"));
   return document;

@@ -276,6 +276,23 @@ struct ProbastDomain {
   std::size_t open() const;
 };
 
+// What became of slides or scans before they were vectors.
+struct RawReason {
+  std::string outcome, reason;  // "skipped" or "failed"
+  Count n;
+};
+struct RawStage {
+  std::string stage;
+  Count done, skipped, failed;
+  std::vector<RawReason> reasons;
+};
+struct RawFiles {
+  std::string kind;  // "slides" or "scans"
+  std::string encoder, weights_sha256;
+  bool trained = false;
+  std::vector<RawStage> stages;
+};
+
 struct Document {
   std::string title, version;
   bool synthetic = false;
@@ -296,6 +313,7 @@ struct Document {
   std::vector<TripodItem> tripod;
   std::vector<ProbastDomain> probast;
   bool model_card = false;  // the run wrote model/model_card.md
+  std::vector<RawFiles> raw;
   std::vector<Fact> provenance;
   std::optional<Survival> survival;
 

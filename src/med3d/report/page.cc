@@ -798,6 +798,46 @@ std::string Builder::paper_leak() {
   return out;
 }
 
+std::string Builder::raw() const {
+  std::string out;
+  for (const RawFiles& files : document_.raw) {
+    const bool slides = files.kind == "slides";
+    out += fmt::format("<h3>{}</h3>\n<p>Encoded by {}, {}.</p>\n",
+                       slides ? "Slides" : "CT and MR series",
+                       escape(files.encoder),
+                       files.trained
+                           ? "trained weights" + (files.weights_sha256.empty()
+                                                      ? ""
+                                                      : ", SHA-256 " + escape(files.weights_sha256))
+                           : std::string("<strong>untrained weights: the features mean "
+                                         "nothing</strong>"));
+    std::string rows;
+    std::string reasons;
+    for (const RawStage& stage : files.stages) {
+      rows += fmt::format("<tr><th scope=\"row\">{}", escape(stage.stage)) +
+              number_cell(stage.done) + number_cell(stage.skipped) + number_cell(stage.failed) +
+              "\n";
+      for (const RawReason& reason : stage.reasons) {
+        reasons += fmt::format("<tr><th scope=\"row\">{}<td>{}<td>{}",
+                               escape(stage.stage),
+                               escape(reason.outcome),
+                               escape(reason.reason)) +
+                   number_cell(reason.n) + "\n";
+      }
+    }
+    out += scroll(slides ? "Slides by stage" : "Series by stage",
+                  "<table><thead><tr><th scope=\"col\">Stage<th scope=\"col\">Done<th "
+                  "scope=\"col\">Skipped<th scope=\"col\">Failed<tbody>" +
+                      rows + "</table>");
+    if (reasons.empty()) continue;
+    out += scroll(slides ? "Slides that were left out" : "Series that were left out",
+                  "<table><thead><tr><th scope=\"col\">Stage<th scope=\"col\">Outcome<th "
+                  "scope=\"col\">Reason<th scope=\"col\">Number<tbody>" +
+                      reasons + "</table>");
+  }
+  return out;
+}
+
 std::string Builder::notes() const {
   std::string out;
   for (std::size_t i = 0; i < reasons_.size(); ++i) {
@@ -848,6 +888,7 @@ Page Builder::build() {
   values["probast"] = probast();
   values["clinical_scores"] = clinical_scores();
   values["model_card"] = document_.model_card ? "yes" : "";
+  values["raw"] = raw();
   if (!document_.provenance.empty()) values["provenance"] = facts(document_.provenance);
   values["notes"] = notes();
   return {fill_template(page_template(), values), std::move(figures_)};

@@ -36,6 +36,7 @@ class Builder {
   std::string availability_results();
   std::string fusion();
   std::string paper_leak();
+  std::string raw() const;
   std::string tripod() const;
   std::string probast() const;
 

@@ -35,6 +35,10 @@ std::vector<std::string> arm_ids(const std::vector<ModelSpec>& specs) {
   return ids;
 }
 
+bool is_fusion(const ModelSpec& spec) {
+  return spec.family == "fusion" || spec.id.starts_with("fused_");
+}
+
 std::vector<ModelSpec> model_list(const RunSettings& settings,
                                   const std::vector<std::string>& modalities) {
   const auto has = [&](std::string_view name) {
@@ -232,7 +236,7 @@ std::vector<ModelSpec> model_list(const RunSettings& settings,
       const bool wanted =
           std::find(settings.run.models.begin(), settings.run.models.end(), spec.id) !=
           settings.run.models.end();
-      fusion_wanted |= wanted && (spec.family == "fusion" || spec.id.starts_with("fused_"));
+      fusion_wanted |= wanted && is_fusion(spec);
     }
     std::erase_if(specs, [&](const ModelSpec& spec) {
       const bool wanted =

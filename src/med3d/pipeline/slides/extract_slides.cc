@@ -22,6 +22,7 @@
 #include "med3d/core/hash.h"
 #include "med3d/core/json.h"
 #include "med3d/core/random.h"
+#include "med3d/core/stop.h"
 #include "med3d/encoders/resize.h"
 #include "med3d/io/formats/hdf5.h"
 #include "med3d/io/formats/safetensors.h"
@@ -89,6 +90,7 @@ struct Work {
   std::string key;
   std::unique_ptr<PartialFeatures> partial;
   std::vector<std::string> warnings;  // of this step
+  bool settled = false;               // by the reader: there is nothing to encode
   std::atomic<bool> failed{false};
 };
 
@@ -275,12 +277,15 @@ class Extraction {
     for (std::size_t i = next_++; i < slides_.size() && !queue_.stopped(); i = next_++) {
       if (outcomes_[i].status == SlideStatus::kFailed ||
           outcomes_[i].status == SlideStatus::kEmpty) {
+        tell(i);
         continue;
       }
       auto work = std::make_shared<Work>();
       work->index = i;
       try {
+        if (is_known(i)) continue;
         read_slide(work);
+        if (work->settled) tell(i);
       } catch (const std::exception& error) {
         fail(*work, error);
       }
@@ -302,6 +307,7 @@ class Extraction {
         !fs::exists(folder_.tiles(item.slide_id))) {
       outcome.status = SlideStatus::kEmpty;
       outcome.reason = "no tissue was found when it was tiled";
+      work->settled = true;
       return;
     }
     work->tiles = read_tiles(tile_path(item.slide_id)).tiles;
@@ -310,12 +316,16 @@ class Extraction {
     if (outcome.tiles == 0) {
       outcome.status = SlideStatus::kEmpty;
       outcome.reason = "its coordinate file has no tiles";
+      work->settled = true;
       return;
     }
     work->key = key_of(item, tiles);
     const auto most_bad = static_cast<std::int64_t>(
         std::floor(job_.max_bad_tiles * static_cast<double>(outcome.tiles)));
-    if (!job_.redo && is_finished(item, work->key, most_bad, outcome)) return;
+    if (!job_.redo && is_finished(item, work->key, most_bad, outcome)) {
+      work->settled = true;
+      return;
+    }
 
     auto slide = open_slide(item.path);
     outcome.format = slide->info().format;
@@ -432,6 +442,20 @@ class Extraction {
     SlideOutcome& outcome = outcomes_[work.index];
     outcome.status = SlideStatus::kFailed;
     outcome.reason = describe(error);
+    tell(work.index);
+  }
+
+  void tell(std::size_t i) const {
+    if (job_.hooks.done) job_.hooks.done(slides_[i], outcomes_[i]);
+  }
+
+  bool is_known(std::size_t i) {
+    if (!job_.hooks.known || !slides_[i].problem.empty()) return false;
+    auto found = job_.hooks.known(slides_[i]);
+    if (!found) return false;
+    outcomes_[i] = std::move(*found);
+    progress_.advance(static_cast<std::size_t>(outcomes_[i].tiles));
+    return true;
   }
 
   fs::path tile_path(const std::string& id) const {
@@ -583,6 +607,7 @@ class Extraction {
       deliver(n);
     };
     const auto encode_batch = [&] {
+      throw_if_stopped();
       std::size_t n = 0;
       std::size_t at = encoded + held_tiles;
       std::size_t begins = 0;  // the chunk that `at` is in
@@ -710,6 +735,7 @@ class Extraction {
     write_json(folder_.record(id), record);
     work.partial->remove();
     outcome.status = SlideStatus::kDone;
+    tell(work.index);
   }
 
   const std::vector<SlideItem>& slides_;

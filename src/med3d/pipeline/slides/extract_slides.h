@@ -67,6 +67,7 @@ struct ExtractJob {
   // Called once, when all slides are done, where anything was encoded; or none. What it is told
   // belongs to this run and to no record.
   std::function<void(const ExtractTimes&)> times;
+  SlideHooks hooks;
 };
 
 // Encodes the tiles of patches/<id>.h5 (ours, CLAM's or TRIDENT's <id>_patches.h5) of each slide
@@ -79,7 +80,8 @@ struct ExtractJob {
 // A slide whose record fits (tiles, encoder, weights, options) and whose files have the sizes it
 // says is kept. Values that are not finite end the slide, before anything is written of them.
 //
-// Throws Error(kIo) if the folder cannot be written; everything of one slide is its outcome.
+// Throws Error(kIo) if the folder cannot be written; everything of one slide is its outcome. Throws
+// Stopped between batches (core/stop.h); what was encoded stays in the partial files.
 std::vector<SlideOutcome> extract_slides(const std::vector<SlideItem>& slides,
                                          std::vector<SlideOutcome> tiled,
                                          const SlideFolder& folder,

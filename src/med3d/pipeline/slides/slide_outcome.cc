@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "med3d/core/error.h"
 #include "med3d/core/text.h"
 #include "med3d/io/formats/csv.h"
 
@@ -53,6 +54,35 @@ Json SlideOutcome::to_json() const {
   json["dropped"] = Json::object();
   for (const auto& [name, n] : dropped) json["dropped"][name] = n;
   return json;
+}
+
+SlideOutcome SlideOutcome::from_json(const Json& json) {
+  SlideOutcome out;
+  try {
+    out.slide_id = json.at("slide_id").get<std::string>();
+    const auto status = json.at("status").get<std::string>();
+    for (const auto one :
+         {SlideStatus::kDone, SlideStatus::kKept, SlideStatus::kEmpty, SlideStatus::kFailed}) {
+      if (to_string(one) == status) out.status = one;
+    }
+    if (to_string(out.status) != status) {
+      throw Error(ErrorKind::kFormat, fmt::format("slide outcome: status '{}'", status));
+    }
+    out.step = json.at("step").get<std::string>();
+    out.reason = json.at("reason").get<std::string>();
+    out.format = json.at("format").get<std::string>();
+    if (!json.at("mpp").is_null()) out.mpp = json.at("mpp").get<double>();
+    out.mpp_source = json.at("mpp_source").get<std::string>();
+    out.tiles = json.at("tiles").get<std::int64_t>();
+    out.features = json.at("features").get<std::int64_t>();
+    out.warnings = json.at("warnings").get<std::vector<std::string>>();
+    for (const auto& [name, n] : json.at("dropped").items()) {
+      out.dropped[name] = n.get<std::int64_t>();
+    }
+  } catch (const Json::exception& error) {
+    throw Error(ErrorKind::kFormat, fmt::format("slide outcome: {}", error.what()));
+  }
+  return out;
 }
 
 std::string outcomes_text(const std::vector<SlideOutcome>& outcomes) {

@@ -3,11 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "med3d/core/json.h"
+#include "med3d/pipeline/slides/slide_list.h"
 
 namespace med3d::pipeline {
 
@@ -35,6 +38,17 @@ struct SlideOutcome {
   std::vector<std::string> warnings;
 
   Json to_json() const;
+  // Throws Error(kFormat) for what to_json() does not write.
+  static SlideOutcome from_json(const Json& json);
+};
+
+// For a caller that keeps its own account of slides (a run store). Called from any thread of a job,
+// for one slide by one thread; they do not throw.
+struct SlideHooks {
+  // What is known of a slide whose work was done before; then it is not looked at.
+  std::function<std::optional<SlideOutcome>(const SlideItem&)> known;
+  // Told of each slide as soon as its outcome is final; not of known ones.
+  std::function<void(const SlideItem&, const SlideOutcome&)> done;
 };
 
 // Counts by status, and failures with their reasons in order: for the end of a command.

@@ -11,6 +11,7 @@
 #include "med3d/core/hash.h"
 #include "med3d/core/json.h"
 #include "med3d/core/parallel.h"
+#include "med3d/core/stop.h"
 #include "med3d/core/text.h"
 #include "med3d/io/formats/jpeg.h"
 #include "med3d/pipeline/slides/contact_sheets.h"
@@ -242,6 +243,7 @@ std::vector<SlideOutcome> tile_slides(const std::vector<SlideItem>& slides,
   std::mutex mutex;
   progress.start(job.write_tiles ? "segmenting and tiling" : "segmenting", slides.size());
   parallel_for(slides.size(), job.threads, [&](std::size_t i) {
+    throw_if_stopped();
     const SlideItem& item = slides[i];
     SlideOutcome outcome;
     outcome.slide_id = item.slide_id;
@@ -250,28 +252,41 @@ std::vector<SlideOutcome> tile_slides(const std::vector<SlideItem>& slides,
       const std::lock_guard lock(mutex);
       row = list.rows[row_of[i]];
     }
+    bool known = false;
     try {
       if (!item.problem.empty()) throw Error(ErrorKind::kData, item.problem);
-      const std::string key = tile_key(item, job, row);
-      if (is_tiled(item, folder, job, key, outcome)) {
-        row.status = kAlreadyExists;
-      } else {
-        tile_slide(item, folder, job, key, row, outcome);
+      // The line of an old list is converted by the slide itself: such a slide is opened anyway.
+      if (job.hooks.known && !row.legacy_area) {
+        if (auto found = job.hooks.known(item)) {
+          outcome = std::move(*found);
+          known = true;
+          if (job.write_tiles) row.status = kProcessed;
+        }
+      }
+      if (!known) {
+        const std::string key = tile_key(item, job, row);
+        if (is_tiled(item, folder, job, key, outcome)) {
+          // Who keeps an account of slides gets the same list whenever a slide was done.
+          row.status = job.hooks.done ? kProcessed : kAlreadyExists;
+        } else {
+          tile_slide(item, folder, job, key, row, outcome);
+        }
       }
     } catch (const std::exception& error) {
       outcome.status = SlideStatus::kFailed;
       outcome.reason = describe(error);
       if (row.status == kToBeProcessed) row.status = "failed";
     }
+    if (!known && job.hooks.done) job.hooks.done(item, outcome);
     // Segmented only, it is still to do: the list can be edited and given to tiling.
     row.process = row.status == kToBeProcessed;
     const std::lock_guard lock(mutex);
     list.rows[row_of[i]] = std::move(row);
-    write_process_list(folder.process_list(), list);
+    if (job.summaries) write_process_list(folder.process_list(), list);
     outcomes[i] = std::move(outcome);
     progress.advance();
   });
-  if (job.masks) write_contact_sheets(folder, outcomes);
+  if (job.masks && job.summaries) write_contact_sheets(folder, outcomes);
   return outcomes;
 }
 

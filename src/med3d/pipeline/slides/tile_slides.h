@@ -24,6 +24,10 @@ struct TileJob {
   std::filesystem::path process_list;  // CLAM's, with parameters for some slides; empty = none
   bool redo = false;                   // also what is there already (CLAM's --no_auto_skip)
   int threads = 1;                     // slides at once; the files do not depend on it
+  // False where other processes tile other slides into the same folder: neither CLAM's list nor
+  // contact sheets are written, which are of all slides.
+  bool summaries = true;
+  SlideHooks hooks;
 };
 
 // Segments and tiles each slide and writes patches/, pictures, outlines and CLAM's process list,
@@ -34,7 +38,8 @@ struct TileJob {
 // One bad slide is an outcome, and the others go on. A slide without tissue after all attempts is
 // kEmpty and has no patches file, as with CLAM.
 //
-// Throws Error(kUsage) for options out of their range, kIo if the folder cannot be written.
+// Throws Error(kUsage) for options out of their range, kIo if the folder cannot be written; Stopped
+// between slides (core/stop.h).
 std::vector<SlideOutcome> tile_slides(const std::vector<SlideItem>& slides,
                                       const SlideFolder& folder,
                                       const TileJob& job,

@@ -13,6 +13,7 @@
 #include "med3d/core/error.h"
 #include "med3d/core/file.h"
 #include "med3d/core/hash.h"
+#include "med3d/core/stop.h"
 #include "med3d/io/formats/npy.h"
 #include "med3d/pipeline/volumes/patient_names.h"
 
@@ -100,11 +101,13 @@ class Extraction {
     std::thread reader([&] { read_scans(); });
     try {
       while (auto scan = slot_.take()) {
+        throw_if_stopped();
         try {
           encode(*scan);
         } catch (const std::exception& error) {
           fail(outcomes_[scan->index], error);
         }
+        tell(scan->index);
         progress_.advance();
       }
     } catch (...) {
@@ -113,6 +116,7 @@ class Extraction {
       throw;
     }
     reader.join();
+    throw_if_stopped();
     return std::move(outcomes_);
   }
 
@@ -127,22 +131,33 @@ class Extraction {
       outcome.series = scan.series;
       outcome.modality = scan.modality;
       outcome.files = static_cast<std::int64_t>(scan.files.size());
+      if (stop_requested()) break;
+      bool known = false;
       try {
-        if (auto prepared = prepare(i)) {
+        if (auto prepared = prepare(i, known)) {
           slot_.put(std::move(*prepared));
           continue;
         }
       } catch (const std::exception& error) {
         fail(outcome, error);
       }
+      if (!known) tell(i);
       progress_.advance();
     }
     slot_.finish();
   }
 
-  std::optional<Prepared> prepare(std::size_t i) {
+  // known  set if the caller's account has the scan: then nobody is told of it again
+  std::optional<Prepared> prepare(std::size_t i, bool& known) {
     const VolumeItem& scan = scans_[i];
     VolumeOutcome& outcome = outcomes_[i];
+    if (job_.hooks.known && scan.kept && scan.problem.empty()) {
+      if (auto found = job_.hooks.known(scan)) {
+        outcome = std::move(*found);
+        known = true;
+        return std::nullopt;
+      }
+    }
     if (!scan.kept) {
       outcome.status = VolumeStatus::kDropped;
       outcome.step = "filter";
@@ -266,6 +281,10 @@ class Extraction {
          {"encoder", encoder_.to_json()},
          {"warnings", outcome.warnings}});
     outcome.status = VolumeStatus::kDone;
+  }
+
+  void tell(std::size_t i) const {
+    if (job_.hooks.done) job_.hooks.done(scans_[i], outcomes_[i]);
   }
 
   static void fail(VolumeOutcome& outcome, const std::exception& error) {

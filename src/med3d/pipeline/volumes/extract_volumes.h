@@ -41,6 +41,7 @@ struct ExtractVolumesJob {
   SeriesOptions series;  // its threads decode, beside those of the encoder
   PrepareOptions prepare;
   bool redo = false;  // also what is there already
+  VolumeHooks hooks;
 };
 
 // Encodes each scan that is kept and of CT or MR, and writes its features and record.
@@ -50,7 +51,7 @@ struct ExtractVolumesJob {
 // Values that are not finite end the scan before anything is written of it.
 //
 // Throws Error(kUsage) as the options' validate; everything of one scan is its outcome, a full disk
-// too. Outcomes are in the order of the scans.
+// too. Outcomes are in the order of the scans. Throws Stopped between scans (core/stop.h).
 std::vector<VolumeOutcome> extract_volumes(const std::vector<VolumeItem>& scans,
                                            const VolumeFolder& folder,
                                            LoadedVolumeEncoder& encoder,

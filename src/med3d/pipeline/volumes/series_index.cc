@@ -128,8 +128,8 @@ class Indexer {
     return what;
   }
 
-  StoredFile look_at(const VolumeFile& file) const {
-    StoredFile out;
+  IndexedFile look_at(const VolumeFile& file) const {
+    IndexedFile out;
     out.path = file.path;
     out.size = file.size;
     out.mtime_ns = file.mtime_ns;
@@ -161,8 +161,8 @@ class Indexer {
 
  private:
   // Whatever comes here is called or begins as a scan.
-  static void failed_with(const std::string& problem, const VolumeFile& file, StoredFile& out) {
-    out = StoredFile();
+  static void failed_with(const std::string& problem, const VolumeFile& file, IndexedFile& out) {
+    out = IndexedFile();
     out.path = file.path;
     out.size = file.size;
     out.mtime_ns = file.mtime_ns;
@@ -170,7 +170,7 @@ class Indexer {
     out.problem = problem;
   }
 
-  void read_nifti(const fs::path& path, StoredFile& out) const {
+  void read_nifti(const fs::path& path, IndexedFile& out) const {
     SeriesHeader header = read_nifti_series_header(path);
     if (const auto found = listed_.find(out.path); found != listed_.end()) {
       const ListedVolume& listed = found->second;
@@ -188,7 +188,7 @@ class Indexer {
 
   // A file without a patient's number: a public id in its path, else its study, else its folder; a
   // NIfTI file alone. Two patients taken for one would be worse than one taken for two.
-  std::string patient_of(const SeriesHeader& header, const StoredFile& file) const {
+  std::string patient_of(const SeriesHeader& header, const IndexedFile& file) const {
     if (!trim(header.patient_id).empty()) return names_.name_of(header.patient_id);
     for (const fs::path& part : fs::path(file.path)) {
       if (std::string id = public_id(part.string()); !id.empty()) return id;
@@ -199,7 +199,7 @@ class Indexer {
                                (alone ? file.path : file.path.substr(0, file.path.rfind('/') + 1)));
   }
 
-  void store(SeriesHeader& header, StoredFile& out) const {
+  void store(SeriesHeader& header, IndexedFile& out) const {
     out.patient = patient_of(header, out);
     if (trim(header.patient_id).empty()) header.problems.push_back("no PatientID");
     out.study = names_.study_of(out.patient, header.study_uid);
@@ -362,7 +362,7 @@ VolumeIndexResult index_volumes(const VolumeIndexOptions& options, Progress& pro
     for (const std::string& path : gone) store->remove(path);
   });
   progress.start("reading headers", to_read.size());
-  std::vector<StoredFile> batch;
+  std::vector<IndexedFile> batch;
   for (std::size_t begin = 0; begin < to_read.size(); begin += kBatch) {
     batch.assign(std::min(kBatch, to_read.size() - begin), {});
     parallel_for(batch.size(), options.threads, [&](std::size_t i) {
@@ -370,7 +370,7 @@ VolumeIndexResult index_volumes(const VolumeIndexOptions& options, Progress& pro
       progress.advance();
     });
     store->transaction([&] {
-      for (const StoredFile& file : batch) store->put(file);
+      for (const IndexedFile& file : batch) store->put(file);
     });
   }
   progress.start("putting series together", 0);

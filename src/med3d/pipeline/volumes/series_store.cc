@@ -141,7 +141,7 @@ std::vector<SeriesStore::Known> SeriesStore::known() {
   return out;
 }
 
-void SeriesStore::put(const StoredFile& file) {
+void SeriesStore::put(const IndexedFile& file) {
   if (!put_file_) {
     find_header_ = database_.prepare(
         "SELECT id FROM headers WHERE patient = ? AND study = ? AND series_uid = ? AND header = ?");

@@ -17,7 +17,7 @@ namespace med3d::pipeline {
 constexpr int kSeriesIndexVersion = 0x4D335301;  // "M3S" and the version of the tables
 
 // A file as the index keeps it.
-struct StoredFile {
+struct IndexedFile {
   std::string path;
   std::int64_t size = 0;
   std::int64_t mtime_ns = 0;
@@ -52,7 +52,7 @@ class SeriesStore {
     bool problem = false;
   };
   std::vector<Known> known();  // in order of path
-  void put(const StoredFile& file);
+  void put(const IndexedFile& file);
   void remove(const std::string& path);
 
   // Makes the table of series anew from the files.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "med3d/core/error.h"
 #include "med3d/core/text.h"
 #include "med3d/io/formats/csv.h"
 
@@ -44,6 +45,37 @@ Json VolumeOutcome::to_json() const {
           {"spacing_mm", read ? Json(spacing_mm) : Json()},
           {"recipe", recipe},
           {"warnings", warnings}};
+}
+
+VolumeOutcome VolumeOutcome::from_json(const Json& json) {
+  VolumeOutcome out;
+  try {
+    out.patient = json.at("patient").get<std::string>();
+    out.series = json.at("series").get<std::string>();
+    out.modality = json.at("modality").get<std::string>();
+    const auto status = json.at("status").get<std::string>();
+    for (const auto one : {VolumeStatus::kDone,
+                           VolumeStatus::kKept,
+                           VolumeStatus::kDropped,
+                           VolumeStatus::kFailed}) {
+      if (to_string(one) == status) out.status = one;
+    }
+    if (to_string(out.status) != status) {
+      throw Error(ErrorKind::kFormat, fmt::format("scan outcome: status '{}'", status));
+    }
+    out.step = json.at("step").get<std::string>();
+    out.reason = json.at("reason").get<std::string>();
+    out.files = json.at("files").get<std::int64_t>();
+    if (!json.at("size").is_null()) {
+      out.size = json.at("size").get<std::array<std::int64_t, 3>>();
+      out.spacing_mm = json.at("spacing_mm").get<std::array<double, 3>>();
+    }
+    out.recipe = json.at("recipe").get<std::string>();
+    out.warnings = json.at("warnings").get<std::vector<std::string>>();
+  } catch (const Json::exception& error) {
+    throw Error(ErrorKind::kFormat, fmt::format("scan outcome: {}", error.what()));
+  }
+  return out;
 }
 
 std::string outcomes_text(const std::vector<VolumeOutcome>& outcomes) {

@@ -3,10 +3,13 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "med3d/core/json.h"
+#include "med3d/pipeline/volumes/volume_list.h"
 
 namespace med3d::pipeline {
 
@@ -33,6 +36,14 @@ struct VolumeOutcome {
   std::vector<std::string> warnings;  // what was mended or guessed
 
   Json to_json() const;
+  // Throws Error(kFormat) for what to_json() does not write.
+  static VolumeOutcome from_json(const Json& json);
+};
+
+// As SlideHooks, of scans.
+struct VolumeHooks {
+  std::function<std::optional<VolumeOutcome>(const VolumeItem&)> known;
+  std::function<void(const VolumeItem&, const VolumeOutcome&)> done;
 };
 
 // Counts by status, and what was dropped or failed with its reason in order: for the end of a
