@@ -82,7 +82,10 @@ int run(const Options& options) {
   } catch (const pipeline::LeakError& error) {
     throw CommandError(error.kind(),
                        error.what(),
-                       "mend the split; or say with --allow-leak REASON why it is as it should be",
+                       error.can_be_allowed()
+                           ? "mend the split; or say with --allow-leak REASON why it is as it "
+                             "should be"
+                           : "one patient needs one row: as two they are learnt from and judged on",
                        kExitLeak);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::kUsage &&
