@@ -1,13 +1,21 @@
 #include <malloc.h>
 
+#include <array>
 #include <climits>
 #include <csignal>
 #include <string>
 #include <vector>
 
 #include "med3d/cli/program.h"
+#include "med3d/io/worker.h"
+#include "med3d/radiology/volume_worker.h"
+#include "med3d/wsi/slide_worker.h"
 
 int main(int argc, char** argv) {
+  // Started by ourselves, to decode files from outside (io/worker.h).
+  constexpr std::array services = {&med3d::slide_worker_service, &med3d::volume_worker_service};
+  if (const auto code = med3d::serve_as_worker(argc, argv, services)) return *code;
+  med3d::set_worker_program("/proc/self/exe");
   // glibc maps and unmaps every large tensor anew, and the page faults cost a network half its
   // speed. Keep the memory instead; it must be said before the first allocation of size.
   mallopt(M_MMAP_MAX, 0);

@@ -9,8 +9,10 @@
 #include "med3d/cli/build_info.h"
 #include "med3d/cli/command.h"
 #include "med3d/cli/commands.h"
+#include "med3d/cli/commands/isolation_input.h"
 #include "med3d/cli/describe.h"
 #include "med3d/cli/output.h"
+#include "med3d/io/worker.h"
 
 namespace med3d {
 namespace {
@@ -125,12 +127,22 @@ int dispatch(std::vector<std::string> arguments, const Command*& command) {
   std::vector<std::string> rest(arguments.begin() + static_cast<std::ptrdiff_t>(found.words),
                                 arguments.end());
   rest.insert(rest.begin(), early.begin(), early.end());
-  const Options options = parse_options(schema_of(*command), rest);
+  const Schema schema = schema_of(*command);
+  const Options options = parse_options(schema, rest);
   if (options.flag("help")) {
     print(help_page(*command));
     return kExitDone;
   }
-  return command->run(options);
+  apply_isolation(schema, options);
+  const int code = command->run(options);
+  if (const std::string why = unisolated_because(); !why.empty() && !options.quiet()) {
+    std::fputs(fmt::format("med3d: warning: files were decoded in this process, which one that "
+                           "crashes its decoder would have ended: {}\n",
+                           printable(why))
+                   .c_str(),
+               stderr);
+  }
+  return code;
 }
 
 }  // namespace

@@ -26,6 +26,9 @@ struct Limits {
   std::uint64_t image_side = 1ULL << 20;       // width or height of a slide or an image, pixels
   std::uint64_t image_bytes = 1ULL << 30;      // pixels of an image that is decoded as a whole
   std::uint64_t tile_bytes = 64ULL << 20;      // one tile of a slide, stored or decoded
+  std::uint64_t worker_bytes = 4ULL << 30;        // memory of a process that decodes files
+  std::uint64_t worker_cpu_seconds = 300;         // its processor time for one request
+  std::uint64_t worker_wall_seconds = 600;        // how long one request may take
 };
 
 // The limits in force for the whole process. Set once, at start-up.

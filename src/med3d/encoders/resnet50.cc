@@ -222,7 +222,7 @@ class Resnet50 : public Encoder {
   void calibrate(std::span<const std::uint8_t> rgb) override {
     if (!parameters_) return;  // not in int8, or done
     ConvNet exact =
-        assemble(*parameters_, {Arithmetic::kF32, 1, 1}, Resnet50End::kEmbedding, kInputPx);
+        assemble(*parameters_, {Arithmetic::kF32, lanes_, 1}, Resnet50End::kEmbedding, kInputPx);
     quantise(exact.largest_values(rgb));
   }
 

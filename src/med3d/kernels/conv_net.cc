@@ -1136,15 +1136,27 @@ std::vector<float> ConvNet::largest_values(std::span<const std::uint8_t> pixels)
     refuse("conv net: only an f32 net of 8-bit pixels is there to calibrate by");
   }
   if (count == 0) refuse("conv net: no tile to calibrate by");
-  std::vector<float> found(impl_->layers.size(), 0.0F);
   const std::size_t size = pixels.size() / count;
-  onednn::guarded("conv net", [&] {
-    for (std::size_t i = 0; i < count; ++i) {
-      impl_->load_f32(pixels.data() + i * size, size, impl_->lanes[0]);
-      impl_->observe(impl_->lanes[0], found);
-    }
+  const std::size_t workers = std::min(impl_->lanes.size(), count);
+  const std::vector<float> none(impl_->layers.size(), 0.0F);
+  std::vector<std::vector<float>> found(workers, none);
+  std::atomic<std::size_t> next{0};
+  parallel_for(workers, static_cast<int>(workers), [&](std::size_t l) {
+    onednn::guarded("conv net", [&] {
+      for (std::size_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
+        impl_->load_f32(pixels.data() + i * size, size, impl_->lanes[l]);
+        impl_->observe(impl_->lanes[l], found[l]);
+      }
+    });
   });
-  return found;
+  // A largest value does not depend on who saw which tile.
+  std::vector<float> largest = none;
+  for (const auto& part : found) {
+    for (std::size_t node = 0; node < largest.size(); ++node) {
+      largest[node] = std::max(largest[node], part[node]);
+    }
+  }
+  return largest;
 }
 
 void ConvNet::run(std::span<const float> samples,

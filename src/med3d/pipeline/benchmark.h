@@ -69,6 +69,7 @@ struct EncoderBenchOptions {
 // or the processor lacks (bf16 where it would be emulated), and what loading throws.
 EncoderBench bench_encoder(const EncoderBenchOptions& options, const BenchSettings& settings);
 
+// A second is one of a processor, or of the wall where slides are decoded in workers.
 struct ReaderBench {
   std::string format;         // "tiff"
   double random_per_s = 0.0;  // patches at random corners of level 0

@@ -14,9 +14,10 @@
 
 #include "med3d/core/error.h"
 #include "med3d/core/file.h"
-#include "med3d/encoders/vit.h"
 #include "med3d/encoders/medicalnet.h"
+#include "med3d/encoders/vit.h"
 #include "med3d/io/formats/safetensors.h"
+#include "med3d/kernels/cpu.h"
 
 namespace med3d::pipeline {
 namespace {
@@ -205,6 +206,29 @@ TEST(Engine, LibTorchAgreesWithOursOnMedicalNetAndMonai) {
       }
     }
   }
+}
+
+// Both round each layer once, in places of their own: they differ from f32 by what bf16 holds.
+TEST(Engine, LibTorchComputesVolumesInBf16WhereTheProcessorDoes) {
+  const VolumeExtent extent = {9, 20, 17};
+  std::mt19937 engine(19);
+  std::vector<float> volume(static_cast<std::size_t>(extent[0] * extent[1] * extent[2]));
+  for (float& value : volume) value = uniform(engine, -1.0F, 1.0F);
+  MedicalNetDesign design = medicalnet_design(10, true);
+  design.width = 8;
+  Weights weights = untrained_medicalnet_weights(design, 17);
+  shake(weights);
+  VolumeEncoderOptions options;
+  const auto exact = make_medicalnet(design, weights, "ours", options);
+  options.precision = Precision::kBf16;
+  const auto torch = make_torch_encoder(
+      kTorch, medicalnet_graph(design, weights, "torch", options), "torch", options);
+  EXPECT_EQ(torch->precision(), native_bf16() ? Precision::kBf16 : Precision::kF32);
+  std::vector<float> expected(static_cast<std::size_t>(exact->embedding_dim()));
+  std::vector<float> found(expected.size());
+  exact->encode(volume, extent, expected);
+  torch->encode(volume, extent, found);
+  EXPECT_LE(difference(found, expected), 0.03);
 }
 
 // ---- choices

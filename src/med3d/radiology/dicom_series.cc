@@ -16,6 +16,7 @@
 #include "med3d/io/formats/dicom.h"
 #include "med3d/radiology/dicom_frame_internal.h"
 #include "med3d/radiology/slice_stack_internal.h"
+#include "med3d/radiology/volume_worker.h"
 
 namespace med3d {
 namespace {
@@ -335,6 +336,7 @@ void SeriesOptions::validate() const {
 SeriesVolume load_series(std::span<const fs::path> files, const SeriesOptions& options) {
   options.validate();
   if (files.empty()) throw Error(ErrorKind::kUsage, "no files, expected those of one series");
+  if (auto isolated = isolated_load_series(files, options)) return std::move(*isolated);
   radiology::prepare_dcmtk();
   const Headers headers = read_headers(files, options.threads);
   std::vector<SlicePlace> places;
@@ -418,6 +420,7 @@ SeriesVolume load_series(std::span<const fs::path> files, const SeriesOptions& o
 SeriesInfo inspect_series(std::span<const fs::path> files, const SeriesOptions& options) {
   options.validate();
   if (files.empty()) throw Error(ErrorKind::kUsage, "no files, expected those of one series");
+  if (auto isolated = isolated_inspect_series(files, options)) return std::move(*isolated);
   const Headers headers = read_headers(files, options.threads);
   std::vector<SlicePlace> places;
   std::set<std::string> syntaxes;

@@ -14,6 +14,7 @@
 #include "med3d/core/file.h"
 #include "med3d/core/limits.h"
 #include "med3d/io/formats/deflate.h"
+#include "med3d/radiology/volume_worker.h"
 
 namespace med3d {
 namespace {
@@ -421,10 +422,12 @@ Volume parse_nifti(std::string_view bytes, std::string_view source) {
 }
 
 Volume read_nifti(const std::filesystem::path& path) {
+  if (auto isolated = isolated_read_nifti(path)) return std::move(*isolated);
   return parse_nifti(read_file(path, most_bytes()), path.filename().string());
 }
 
 Volume read_nifti_header(const std::filesystem::path& path) {
+  if (auto isolated = isolated_read_nifti_header(path)) return std::move(*isolated);
   const std::string source = path.filename().string();
   std::error_code failed;
   if (!std::filesystem::is_regular_file(path, failed)) {

@@ -8,6 +8,7 @@
 
 #include "med3d/core/error.h"
 #include "med3d/wsi/readers/tiff.h"
+#include "med3d/wsi/slide_worker.h"
 
 namespace med3d {
 
@@ -66,6 +67,8 @@ int best_level_for_downsample(const SlideInfo& info, double downsample) {
 std::span<const SlideFormat* const> slide_formats() { return kFormats; }
 
 std::unique_ptr<Slide> open_slide(const fs::path& path, std::string_view format) {
+  // In a worker there is no other worker, and the next line finds none.
+  if (auto isolated = open_isolated_slide(path, format)) return isolated;
   const std::string head = head_of(path);
   for (const SlideFormat* candidate : slide_formats()) {
     const bool asked = format.empty() ? candidate->detect(path, head) : candidate->name == format;

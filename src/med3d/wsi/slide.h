@@ -91,8 +91,11 @@ std::span<const SlideFormat* const> slide_formats();
 //
 // path   a file, or a folder of the DICOM files of one slide
 //
+// Decoded in a process of its own where this program has workers (io/worker.h): the pixels are the
+// same, and a decoder that crashes costs this slide.
+//
 // Throws Error(kNotFound) for a missing file, kFormat for a pipe, device, empty or damaged file
-// and for sizes beyond limits(), kUnsupported for what no reader takes.
+// and for sizes beyond limits() or a decoder that crashes, kUnsupported for what no reader takes.
 std::unique_ptr<Slide> open_slide(const std::filesystem::path& path, std::string_view format = "");
 
 }  // namespace med3d

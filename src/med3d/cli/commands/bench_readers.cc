@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "med3d/cli/command.h"
+#include "med3d/cli/commands/isolation_input.h"
 #include "med3d/cli/output.h"
 #include "med3d/pipeline/benchmark.h"
 
@@ -64,6 +65,7 @@ const Command bench_readers_command = {
           schema.positional_path("SLIDES", "slides to read; default: one made for it").repeated();
           schema.integer("patch-size", "side of a patch, pixels of level 0", 256, 1, 4096);
           schema.real("seconds", "of each measurement", 2.0, 0.01, 3600.0, "seconds");
+          declare_isolation(schema);
           add_common_threads(schema);
         },
     .run = run,

@@ -15,6 +15,7 @@
 #include "med3d/core/error.h"
 #include "med3d/core/parallel.h"
 #include "med3d/core/text.h"
+#include "med3d/io/worker.h"
 #include "med3d/nn/device.h"
 
 namespace med3d {
@@ -154,8 +155,25 @@ std::vector<Check> machine_checks() {
   return {processor, threads, memory};
 }
 
+// Whether files from outside are decoded where they can do no harm.
+Check decoders_check() {
+  const IsolationState state = isolation();
+  Check check{"decoders", CheckState::kOk, "in processes of their own, system calls filtered", ""};
+  if (!state.active) {
+    check.state = CheckState::kWarning;
+    check.found = "in this process: " + state.reason;
+    check.advice = "a slide or scan that crashes its decoder ends the whole command";
+  } else if (!state.filtered) {
+    check.state = CheckState::kWarning;
+    check.found = "in processes of their own, without a filter: " + state.reason;
+    check.advice = "a decoder that a file takes over could open connections and write files";
+  }
+  return check;
+}
+
 int run(const Options& options) {
   std::vector<Check> checks = machine_checks();
+  checks.push_back(decoders_check());
   for (auto& check : compute_checks()) checks.push_back(std::move(check));
 
   bool failed = false;

@@ -36,6 +36,15 @@ constexpr Row kRows[] = {
     {"image_side", &Limits::image_side, false, "width or height of a slide or an image, pixels"},
     {"image_bytes", &Limits::image_bytes, true, "pixels of an image that is decoded as a whole"},
     {"tile_bytes", &Limits::tile_bytes, true, "one tile of a slide, stored or decoded"},
+    {"worker_bytes", &Limits::worker_bytes, true, "memory of a process that decodes files"},
+    {"worker_cpu_seconds",
+     &Limits::worker_cpu_seconds,
+     false,
+     "its processor time for one request, seconds"},
+    {"worker_wall_seconds",
+     &Limits::worker_wall_seconds,
+     false,
+     "how long it may take for one request, seconds"},
 };
 // A limit that is added to the struct must be shown: every field is one 64-bit number.
 static_assert(sizeof(Limits) == std::size(kRows) * sizeof(std::uint64_t),
@@ -57,7 +66,7 @@ int run(const Options& options) {
     return kExitDone;
   }
   for (const Row& row : kRows) {
-    print(fmt::format("{:<18} {:>10}", row.name, shown(limits().*row.value, row.bytes)));
+    print(fmt::format("{:<19} {:>10}", row.name, shown(limits().*row.value, row.bytes)));
     print(options.quiet() ? "\n" : fmt::format("  {}\n", row.meaning));
   }
   return kExitDone;

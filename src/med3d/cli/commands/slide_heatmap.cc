@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "med3d/cli/command.h"
+#include "med3d/cli/commands/isolation_input.h"
 #include "med3d/cli/commands/slide_learning.h"
 #include "med3d/cli/output.h"
 #include "med3d/core/progress.h"
@@ -67,6 +68,7 @@ const Command slide_heatmap_command = {
                                "folder of `slide evaluate`, or attention of one slide (.h5)")
               .required();
           schema.list("slides", "folders of slides, and slides").required();
+          declare_isolation(schema);
           schema.path("output", "folder of the maps", "slide-heatmaps");
           schema.integer("fold", "one fold of an evaluation of several", -1, -1, 100'000);
           schema.path("patches",

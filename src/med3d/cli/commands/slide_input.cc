@@ -7,6 +7,7 @@
 #include <map>
 
 #include "med3d/cli/commands/engine_input.h"
+#include "med3d/cli/commands/isolation_input.h"
 #include "med3d/core/case_id.h"
 #include "med3d/core/hash.h"
 #include "med3d/core/text.h"
@@ -146,6 +147,7 @@ void declare_slides(Schema& schema) {
               kLargestMpp,
               "micrometres a pixel");
   declare_slide_kinds(schema);
+  declare_isolation(schema);
 }
 
 void declare_segmentation(Schema& schema) {

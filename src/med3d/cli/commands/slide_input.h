@@ -14,7 +14,7 @@
 
 namespace med3d {
 
-// SLIDES..., --slide-ext, --list, --mpp, --slide-kinds, --sample-kinds.
+// SLIDES..., --slide-ext, --list, --mpp, --slide-kinds, --sample-kinds, --isolate.
 void declare_slides(Schema& schema);
 // --slide-kinds and --sample-kinds alone.
 void declare_slide_kinds(Schema& schema);

@@ -67,6 +67,7 @@ int finish_slides(const Options& options,
     // Of this run: the file above is the same whenever it is made.
     if (times.tiles > 0) {
       document["timing"] = {{"tiles", times.tiles},
+                            {"calibrate_s", times.calibrate_s},
                             {"wall_s", times.wall_s},
                             {"first_s", times.first_s},
                             {"encode_s", times.encode_s},
@@ -81,12 +82,15 @@ int finish_slides(const Options& options,
     if (times.tiles > 0) {
       progress.note(fmt::format(
           "{} tiles in {:.1f} s: encoder busy {:.0f} % of the time, {:.0f} % waiting for tiles; "
-          "reading them took {:.1f} % of the processor time",
+          "reading them took {:.1f} % of the processor time{}",
           times.tiles,
           times.wall_s,
           100.0 * times.busy(),
           100.0 * times.wait_s / times.wall_s,
-          100.0 * times.read_share()));
+          100.0 * times.read_share(),
+          times.calibrate_s > 0
+              ? fmt::format("; {:.1f} s before that for int8's scales", times.calibrate_s)
+              : std::string()));
     }
     for (const auto& outcome : result.outcomes) {
       for (const auto& warning : outcome.warnings) {

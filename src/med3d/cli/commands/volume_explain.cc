@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "med3d/cli/command.h"
+#include "med3d/cli/commands/isolation_input.h"
 #include "med3d/cli/commands/slide_learning.h"
 #include "med3d/cli/output.h"
 #include "med3d/core/progress.h"
@@ -46,6 +47,7 @@ const Command volume_explain_command = {
               .required()
               .repeated();
           schema.path("model", "folder of `volume finetune`").required();
+          declare_isolation(schema);
           schema.path("output", "folder of the heat volumes and pictures", "volume-explanations");
           schema.choice("class",
                         "what speaks for the class of label 1, or against it",

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "med3d/cli/command.h"
+#include "med3d/cli/commands/isolation_input.h"
 #include "med3d/cli/commands/volume_input.h"
 #include "med3d/cli/commands/volume_names.h"
 #include "med3d/cli/commands/volume_vectors.h"
@@ -140,6 +141,7 @@ const Command volume_features_command = {
                       "SeriesDescription");
           schema.path("case-ids", "table patient_id,case_id: names of your own for patients");
           declare_names(schema);
+          declare_isolation(schema);
           schema.path("index",
                       "where the index is kept; it holds descriptions and paths. Default: "
                       ".index.sqlite in --output");

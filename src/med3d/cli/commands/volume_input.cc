@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "med3d/cli/commands/engine_input.h"
+#include "med3d/cli/commands/isolation_input.h"
 #include "med3d/cli/commands/item_output.h"
 #include "med3d/cli/output.h"
 #include "med3d/core/file.h"
@@ -46,6 +47,7 @@ void declare_scans(Schema& schema) {
   schema.flag("keep-names",
               "keep the names of NIfTI files; else those of no public archive become pseudonyms, "
               "as they may be names of people");
+  declare_isolation(schema);
 }
 
 void declare_masks(Schema& schema) {

@@ -13,7 +13,7 @@
 
 namespace med3d {
 
-// SCANS, --map, --modality, --keep-names.
+// SCANS, --map, --modality, --keep-names, --isolate.
 void declare_scans(Schema& schema);
 // --masks; and --tilt, --gaps, which decide how slices become a volume.
 void declare_masks(Schema& schema);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "med3d/cli/command.h"
+#include "med3d/cli/commands/isolation_input.h"
 #include "med3d/cli/output.h"
 #include "med3d/core/progress.h"
 #include "med3d/core/text.h"
@@ -160,6 +161,7 @@ const Command volume_radiomics_command = {
                                "columns case_id, image, mask and, if there are any, scan_id, label")
               .required();
           schema.path("mask", "NIfTI file on the image's grid, for one image");
+          declare_isolation(schema);
           schema.text("case-id", "patient's pseudonym, for one image");
           schema.integer("label", "value of the region's voxels in the mask", 1, 1, 1 << 24);
           schema.list("classes",

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 #include <turbojpeg.h>
 
+#include <array>
+
 #include "med3d/core/error.h"
 #include "med3d/core/limits.h"
+#include "med3d/io/formats/jpeg_color_internal.h"
 
 namespace med3d {
 namespace {
@@ -15,6 +18,7 @@ constexpr int kSos = 0xDA;
 constexpr int kApp0 = 0xE0;
 constexpr int kApp14 = 0xEE;
 constexpr std::int64_t kMaxJpegSide = 65535;
+constexpr std::int64_t kMaxPlanePixels = 4 << 20;  // a tile; a large picture is not held twice
 
 [[noreturn]] void damaged(const std::string& what) {
   throw Error(ErrorKind::kFormat, "JPEG: " + what);
@@ -127,6 +131,7 @@ JpegHeader read_jpeg_header(std::string_view jpeg) {
 struct JpegDecoder::Impl {
   Turbo turbo{tjInitDecompress()};
   std::string spliced;
+  YCbCrPlanes planes;
 
   // libjpeg asks JFIF first, then Adobe's marker: to state a colour both give way to one of ours.
   std::string_view splice(std::string_view jpeg, std::string_view tables, JpegColor color) {
@@ -178,6 +183,12 @@ struct JpegDecoder::Impl {
           ErrorKind::kUsage,
           fmt::format("JPEG: room for {} bytes of pixels, expected {}", pixels.size(), bytes));
     }
+    if (channels == 3 && color != JpegColor::kRgb && width >= kMinUpsampledWidth &&
+        width * height <= kMaxPlanePixels && has_planes_to_rgb() &&
+        decode_planes(splice(jpeg, tables, JpegColor::kAsMarked), color, width, height)) {
+      planes_to_rgb(planes, pixels);
+      return;
+    }
     const std::string_view stream = splice(jpeg, tables, color);
     const int status = tjDecompress2(turbo.get(),
                                      reinterpret_cast<const unsigned char*>(stream.data()),
@@ -189,6 +200,45 @@ struct JpegDecoder::Impl {
                                      channels == 1 ? TJPF_GRAY : TJPF_RGB,
                                      TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS);
     if (status != 0) damaged(tjGetErrorStr2(turbo.get()));
+  }
+
+  // All but the colours: planes have none, so that what the markers say of them plays no part where
+  // the caller knows. False for what has no smaller chroma. The room is for the sampling that
+  // TurboJPEG itself found; our own walk might have gone by another frame header than it does.
+  bool decode_planes(std::string_view stream,
+                     JpegColor color,
+                     std::int64_t width,
+                     std::int64_t height) {
+    const auto* bytes = reinterpret_cast<const unsigned char*>(stream.data());
+    int found_width = 0;
+    int found_height = 0;
+    int sampling = 0;
+    int colors = 0;
+    if (tjDecompressHeader3(
+            turbo.get(), bytes, stream.size(), &found_width, &found_height, &sampling, &colors) !=
+            0 ||
+        found_width != width || found_height != height ||
+        (sampling != TJSAMP_420 && sampling != TJSAMP_422) ||
+        (color == JpegColor::kAsMarked && colors != TJCS_YCbCr)) {
+      return false;
+    }
+    planes.resize(
+        width, height, sampling == TJSAMP_420 ? ChromaLayout::kHalfBoth : ChromaLayout::kHalfWidth);
+    std::array<unsigned char*, 3> rows = {planes.y.data(), planes.cb.data(), planes.cr.data()};
+    std::array<int, 3> strides = {static_cast<int>(planes.luma_stride),
+                                  static_cast<int>(planes.chroma_stride),
+                                  static_cast<int>(planes.chroma_stride)};
+    const int status =
+        tjDecompressToYUVPlanes(turbo.get(),
+                                bytes,
+                                stream.size(),
+                                rows.data(),
+                                static_cast<int>(width),
+                                strides.data(),
+                                static_cast<int>(height),
+                                TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS);
+    if (status != 0) damaged(tjGetErrorStr2(turbo.get()));
+    return true;
   }
 };
 

@@ -1,7 +1,9 @@
 #include "med3d/io/formats/jpeg.h"
 
 #include <gtest/gtest.h>
+#include <turbojpeg.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <vector>
 
@@ -161,6 +163,101 @@ TEST(Jpeg, NamesProcessesThatAreNotRead) {
                }()));
   expect_error(ErrorKind::kFormat, "SOI", header("not a JPEG"));
   expect_error(ErrorKind::kFormat, "SOI", header(""));
+}
+
+// TurboJPEG's own pixels, of noise at a quality at which values are cut to 0 and 255.
+void expect_pixels_of_turbojpeg(std::int64_t width, std::int64_t height, int subsampling) {
+  SCOPED_TRACE(testing::Message() << width << " x " << height << ", chroma " << subsampling);
+  const std::unique_ptr<void, decltype(&tjDestroy)> compress(tjInitCompress(), &tjDestroy);
+  const std::unique_ptr<void, decltype(&tjDestroy)> decompress(tjInitDecompress(), &tjDestroy);
+  NumpyRandom random(static_cast<std::uint32_t>(1000 * width + height));
+  std::vector<std::uint8_t> noise(static_cast<std::size_t>(width * height * 3));
+  for (std::uint8_t& value : noise) value = static_cast<std::uint8_t>(random.randint(256));
+  const int w = static_cast<int>(width);
+  const int h = static_cast<int>(height);
+  unsigned char* out = nullptr;
+  unsigned long size = 0;
+  ASSERT_EQ(
+      tjCompress2(compress.get(), noise.data(), w, 0, h, TJPF_RGB, &out, &size, subsampling, 90, 0),
+      0);
+  const std::string jpeg(reinterpret_cast<const char*>(out), size);
+  tjFree(out);
+  std::vector<std::uint8_t> expected(noise.size());
+  ASSERT_EQ(tjDecompress2(decompress.get(),
+                          reinterpret_cast<const unsigned char*>(jpeg.data()),
+                          jpeg.size(),
+                          expected.data(),
+                          w,
+                          0,
+                          h,
+                          TJPF_RGB,
+                          TJFLAG_ACCURATEDCT),
+            0);
+  EXPECT_EQ(decode(jpeg, width, height), expected);
+  EXPECT_EQ(decode(jpeg, width, height, JpegColor::kYCbCr), expected);
+}
+
+TEST(Jpeg, HasTurboJpegsPixelsAtEveryWidthAndHeight) {
+  for (const int subsampling : {TJSAMP_420, TJSAMP_422, TJSAMP_444, TJSAMP_440}) {
+    for (std::int64_t width = 1; width <= 80; ++width) {
+      expect_pixels_of_turbojpeg(width, 1 + width * 7 % 19, subsampling);
+    }
+    for (std::int64_t height = 1; height <= 40; ++height) {
+      expect_pixels_of_turbojpeg(37, height, subsampling);
+    }
+    expect_pixels_of_turbojpeg(240, 240, subsampling);
+  }
+}
+
+// FF 00 is no marker to libjpeg, which looks for the next one inside of what would be its segment:
+// a frame header of full chroma, and one that hides the header we see. It must not be given the
+// room of smaller chroma.
+TEST(Jpeg, GoesByTheFrameHeaderThatTurboJpegFinds) {
+  const std::string jpeg = encode_jpeg(pattern(64, 48, 3), 64, 48, 75);
+  const std::size_t frame = jpeg.find("\xFF\xC0");
+  ASSERT_NE(frame, std::string::npos);
+  std::string other = jpeg.substr(frame, 19);
+  ASSERT_EQ(other[11], '\x22');
+  other[11] = '\x11';
+  std::string bad = jpeg;
+  bad.insert(frame,
+             std::string("\xFF\x00\x00\x19", 4) + other + std::string("\xFF\xE1\x00\x15", 4));
+  EXPECT_THROW(decode(bad, 64, 48), Error);
+}
+
+// Grey luma and every pair of chroma values in flat blocks, so that each reaches its pixels whole.
+TEST(Jpeg, ConvertsEveryColorAsTurboJpeg) {
+  const std::unique_ptr<void, decltype(&tjDestroy)> compress(tjInitCompress(), &tjDestroy);
+  const std::unique_ptr<void, decltype(&tjDestroy)> decompress(tjInitDecompress(), &tjDestroy);
+  constexpr int kSide = 16 * 64;  // 64 x 64 flat squares: every fourth value of both
+  std::vector<std::uint8_t> y(kSide * kSide, 128);
+  std::vector<std::uint8_t> cb(kSide * kSide / 4);
+  std::vector<std::uint8_t> cr(cb.size());
+  for (std::size_t i = 0; i < cb.size(); ++i) {
+    cb[i] = static_cast<std::uint8_t>(i % (kSide / 2) / 8 * 4);
+    cr[i] = static_cast<std::uint8_t>(i / (kSide / 2) / 8 * 4);
+  }
+  for (std::size_t i = 0; i < y.size(); ++i) y[i] = static_cast<std::uint8_t>(i % 8 * 36);
+  const unsigned char* planes[] = {y.data(), cb.data(), cr.data()};
+  unsigned char* out = nullptr;
+  unsigned long size = 0;
+  ASSERT_EQ(tjCompressFromYUVPlanes(
+                compress.get(), planes, kSide, nullptr, kSide, TJSAMP_420, &out, &size, 100, 0),
+            0);
+  const std::string jpeg(reinterpret_cast<const char*>(out), size);
+  tjFree(out);
+  std::vector<std::uint8_t> expected(y.size() * 3);
+  ASSERT_EQ(tjDecompress2(decompress.get(),
+                          reinterpret_cast<const unsigned char*>(jpeg.data()),
+                          jpeg.size(),
+                          expected.data(),
+                          kSide,
+                          0,
+                          kSide,
+                          TJPF_RGB,
+                          TJFLAG_ACCURATEDCT),
+            0);
+  EXPECT_TRUE(decode(jpeg, kSide, kSide) == expected);
 }
 
 // The last two bytes are EOI: without them the picture is whole, but a file was cut.

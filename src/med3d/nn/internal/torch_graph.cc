@@ -281,8 +281,13 @@ struct TorchGraph {
       case NetOp::kAdd:
         return node.dies[0] ? in[0].add_(in[1]) : in[0].add(in[1]);
       case NetOp::kMaxPool:
-        return in[0].dim() == 4 ? at::max_pool2d(in[0], same(0), same(1), same(2))
-                                : at::max_pool3d(in[0], same(0), same(1), same(2));
+        if (in[0].dim() == 4) return at::max_pool2d(in[0], same(0), same(1), same(2));
+        // LibTorch 1.13 has it on the processor in f32 only; a largest value is rounded nowhere.
+        return at::max_pool3d(in[0].to(in[0].is_cpu() ? at::kFloat : in[0].scalar_type()),
+                              same(0),
+                              same(1),
+                              same(2))
+            .to(in[0].scalar_type());
       case NetOp::kSubsample:
         return subsample(in[0], node.sizes[0], node.sizes[1]);
       case NetOp::kGlobalMean:

@@ -179,9 +179,13 @@ class Extraction {
   }
 
   std::vector<SlideOutcome> run() {
+    if (encoder_.encoder->precision() == Precision::kInt8) {
+      const double begin = wall_s();
+      calibrate();
+      times_.calibrate_s = wall_s() - begin;
+    }
     const double begin = wall_s();
     const double process_begin = processor_s(CLOCK_PROCESS_CPUTIME_ID);
-    if (encoder_.encoder->precision() == Precision::kInt8) calibrate();
     std::vector<std::thread> readers;
     try {
       for (int i = 0; i < job_.readers; ++i) readers.emplace_back([&] { read_slides(); });

@@ -38,6 +38,7 @@ struct LoadedEncoder {
 // Where the time of an extraction went. The encoding thread encodes, waits for tiles, or writes.
 struct ExtractTimes {
   std::int64_t tiles = 0;      // encoded
+  double calibrate_s = 0.0;    // wall, before all that: tiles read and encoded for int8's scales
   double wall_s = 0.0;         // from the first slide opened to the last file written
   double first_s = 0.0;        // wall, from the start of the process to the first batch encoded
   double encode_s = 0.0;       // wall, inside the encoder

@@ -191,6 +191,7 @@ TEST_F(ExtractSlidesTest, TellsWhereTheTimeWentWhenSomethingWasEncoded) {
   EXPECT_LE(times.encode_s + times.wait_s, times.wall_s);
   EXPECT_LE(times.read_cpu_s, times.process_cpu_s);
   EXPECT_DOUBLE_EQ(times.busy(), times.encode_s / times.wall_s);
+  EXPECT_EQ(times.calibrate_s, 0.0);
   extract();  // all is there already
   EXPECT_EQ(told, 1);
 }
@@ -214,11 +215,14 @@ TEST_F(ExtractSlidesTest, GoesOnAfterAStopAndEndsWithTheSameBytes) {
 TEST_F(ExtractSlidesTest, CalibratesAnInt8EncoderOnTheSlidesBeforeTheirFirstBatch) {
   auto quantised = std::make_unique<MeanEncoder>();
   quantised->used = Precision::kInt8;
+  double calibrate_s = 0.0;
+  job_.times = [&](const ExtractTimes& times) { calibrate_s = times.calibrate_s; };
   auto outcomes = extract_with(std::move(quantised));
   ASSERT_EQ(outcomes[0].status, SlideStatus::kDone) << outcomes[0].reason;
   const auto tiles = static_cast<std::size_t>(outcomes[0].tiles);
   EXPECT_GE(encoder_->calibrated_on, std::min<std::size_t>(tiles, 8));
   EXPECT_LE(encoder_->calibrated_on, 8 * slides_.size());
+  EXPECT_GT(calibrate_s, 0.0);
 
   // They are kept: another job has them without looking at a tile, unless the weights are others.
   const std::vector<float> scales = encoder_->found;
