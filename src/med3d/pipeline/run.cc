@@ -654,11 +654,10 @@ void evaluate_run(RunWork& run) {
                     {"fusion", best_of_families(context, report["models"], {"fusion"})},
                     {"baseline", best_of_families(context, report["models"], {"baseline"})}};
   if (time_to_event) report["survival"] = time_to_event->report;
-  write_evidence(run.out / "model",
-                 gather_evidence(cohort,
-                                 settings,
-                                 cross_validation,
-                                 run.pieces.front().partition.training().rows()));
+  write_evidence(
+      run.out / "model",
+      gather_evidence(
+          cohort, settings, cross_validation, run.pieces.front().partition.training().rows()));
   // Of everybody who was followed where there is such a cohort: it holds the others.
   const ScoreBaselines of_all(survival ? *run.followed : cohort);
   std::vector<StoredFile> files = {{"predictions.csv", 0, ""},
