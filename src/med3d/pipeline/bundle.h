@@ -4,17 +4,22 @@
 //                      each modality, preprocessing and network of every model, thresholds, seeds,
 //                      settings of the models, hash of the cohort, SHA-256 of the arrays; no path
 //   model.safetensors  all arrays; loading them runs no code
+//   survival.json, survival.safetensors   the same of models of time to event (survival_bundle.h)
+//   evidence.json      what is known of them from held-out patients (evidence.h)
 //
 // A bundle is read without the cohort it was trained on.
 #pragma once
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "med3d/core/json.h"
+#include "med3d/pipeline/evidence.h"
 #include "med3d/pipeline/models.h"
+#include "med3d/pipeline/survival_bundle.h"
 
 namespace med3d::pipeline {
 
@@ -29,10 +34,12 @@ struct Bundle {
   std::vector<ModelSpec> specs;
   FittedModels models;
   std::map<std::string, double> thresholds;
-  std::string sha256;  // of model.json, names the model in every prediction
+  std::optional<SurvivalBundle> survival;  // where the run had models of time to event
+  Evidence evidence;                       // empty where the run was not finished
+  std::string sha256;                      // names the model in every prediction (bundle_sha256)
 };
 
-// Writes the folder's two files, arrays first, so that a model.json always has its arrays.
+// Writes the classifiers' two files, arrays first, so that a model.json always has its arrays.
 void write_bundle(const std::filesystem::path& folder,
                   const Cohort& cohort,
                   const RunSettings& settings,

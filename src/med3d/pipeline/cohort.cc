@@ -791,6 +791,21 @@ void read_item(Candidate& item) {
   }
 }
 
+std::vector<FeatureMaker> makers_of_used(const ModalitySettings& settings,
+                                         const std::vector<Candidate>& items) {
+  std::vector<fs::path> files;
+  for (const auto& item : items) {
+    if (!item.file.empty() && item.skipped.empty() && item.failed.empty()) {
+      files.push_back(item.file);
+    }
+  }
+  std::error_code error;
+  for (const auto& path : settings.features) {
+    if (!fs::is_directory(path, error) && is_table_file(path)) files.push_back(path);
+  }
+  return makers_of(files, settings.section);
+}
+
 Modality load_modality(const ModalitySettings& settings,
                        const Patients& patients,
                        const Outcome& outcome,
@@ -866,6 +881,14 @@ Modality load_modality(const ModalitySettings& settings,
       why += (shown == 1 ? ": " : "; ") + std::to_string(count) + " x " + reason;
     }
     data_error("[" + settings.section + "] no usable item: " + why);
+  }
+  modality.makers = makers_of_used(settings, items);
+  if (modality.makers.size() > 1) {
+    std::vector<std::string> names;
+    for (const auto& maker : modality.makers) names.push_back(maker.text());
+    cohort.findings.push_back({"warning",
+                               "mixed_encoders",
+                               name + ": features of several encoders: " + join(names, ", ")});
   }
   if (failed > 0) {
     cohort.findings.push_back({"warning",

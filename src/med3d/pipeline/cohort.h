@@ -16,6 +16,7 @@
 #include "med3d/core/matrix.h"
 #include "med3d/core/progress.h"
 #include "med3d/pipeline/cohort_settings.h"
+#include "med3d/pipeline/feature_makers.h"
 
 namespace med3d::pipeline {
 
@@ -37,6 +38,7 @@ struct Modality {
   std::vector<std::size_t> patient_of_item;  // index into Cohort::case_ids
   std::vector<SlideFacts> facts;             // from a TCGA slide's name; unknown for scans
   std::vector<std::vector<std::size_t>> items_of_patient;  // (n_patients,) indices into items
+  std::vector<FeatureMaker> makers;  // of the used items, where records beside them tell
 
   bool has(std::size_t patient) const { return !items_of_patient[patient].empty(); }
   // (n_patients, width): the mean of a patient's items, summed in double; zeros where it has none.

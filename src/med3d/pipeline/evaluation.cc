@@ -58,6 +58,7 @@ stats::EvaluateOptions evaluate_options(const EvaluationContext& context,
   options.seed = derive_seed(static_cast<std::uint64_t>(context.settings.run.seed), what);
   options.threads = context.threads;
   options.confidence = context.settings.validation.confidence;
+  options.interval = interval_kind(context.settings);
   return options;
 }
 
@@ -67,13 +68,22 @@ Json metrics_json(const stats::MetricSet& set) {
   return json;
 }
 
-// Stage + grade and the clinical scores on the very patients the model was judged on.
+// Always positive, stage + grade and the clinical scores on the very patients the model was judged
+// on.
 Json baselines_json(const EvaluationContext& context,
                     const ModelSpec& spec,
                     const SetPredictions& set,
                     const Judged& data) {
   const double confidence = context.settings.validation.confidence;
   Json out = Json::array();
+  stats::BootstrapOptions draws;
+  draws.repeats = context.settings.validation.bootstrap;
+  draws.seed = derive_seed(static_cast<std::uint64_t>(context.settings.run.seed),
+                           "always positive/" + set.name + "/" + spec.id);
+  draws.threads = context.threads;
+  draws.confidence = confidence;
+  draws.interval = interval_kind(context.settings);
+  out.push_back(beside_always_positive(data.label, data.predicted, draws));
   const auto found = set.models.find(kStageGradeModel);
   if (found != set.models.end() && spec.id != kStageGradeModel) {
     std::vector<double> risk;
@@ -269,6 +279,11 @@ Json set_metrics_json(const EvaluationContext& context,
           {"threshold", data.threshold},
           {"metrics", metrics_json(metrics)},
           {"confusion", {c.tn, c.fp, c.fn, c.tp}}};
+}
+
+stats::IntervalKind interval_kind(const RunSettings& settings) {
+  return settings.validation.interval == "bca" ? stats::IntervalKind::kBca
+                                               : stats::IntervalKind::kPercentile;
 }
 
 bool ModelPredictions::any() const {

@@ -65,6 +65,9 @@ Json set_metrics_json(const EvaluationContext& context,
                       const SetPredictions& set,
                       const ModelPredictions& model);
 
+// [validation] interval as the statistics name it.
+stats::IntervalKind interval_kind(const RunSettings& settings);
+
 // The best model of some families in the first set by [validation] rank_metric; empty if none.
 std::string best_of_families(const EvaluationContext& context,
                              const Json& models,

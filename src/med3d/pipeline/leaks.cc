@@ -160,7 +160,8 @@ void check_balance(const Cohort& cohort, std::vector<Leak>& leaks) {
 
 }  // namespace
 
-LeakError::LeakError(std::span<const Leak> leaks) : Error(ErrorKind::kData, refusal(leaks)) {}
+LeakError::LeakError(std::span<const Leak> leaks)
+    : Error(ErrorKind::kData, refusal(leaks)), can_be_allowed_(true) {}
 
 // Twice: the first turns the separators of "TCGA_BP_4352-01Z" into those by which an archive's id
 // is recognised.

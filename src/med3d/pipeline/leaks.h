@@ -1,8 +1,9 @@
 // What would let a model be judged on what it has learnt from: the same patient, slide or scan in
 // training and in test.
 //
-// A run that finds one is refused with LeakError, exit code 4. RunOptions::allow_leak, a reason in
-// words, lets it go on; the report then says so in red, with the reason.
+// A run that finds one is refused with LeakError, exit code 4 of `med3d run`.
+// RunOptions::allow_leak, a reason in words, lets it go on; the report then says so in red, with
+// the reason.
 #pragma once
 
 #include <span>
@@ -51,6 +52,12 @@ std::vector<Leak> check_leaks(const Cohort& cohort, std::span<const ImagePrint> 
 class LeakError : public Error {
  public:
   explicit LeakError(std::span<const Leak> leaks);
+  // Of one that no reason can allow, found while the cohort was read.
+  explicit LeakError(const std::string& message) : Error(ErrorKind::kData, message) {}
+  bool can_be_allowed() const { return can_be_allowed_; }
+
+ private:
+  bool can_be_allowed_ = false;
 };
 
 // The id in the form in which all spellings of one person are equal.

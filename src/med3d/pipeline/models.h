@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "med3d/core/json.h"
@@ -27,14 +28,24 @@ namespace med3d::pipeline {
 using Rows = std::vector<std::size_t>;
 
 // Arrays of a model bundle by name ("clinical/0/fc1.weight"); the JSON beside them says the rest.
+// Networks are floats; what has to come back to the last bit of a double goes to `matrices`.
 class TensorStore {
  public:
   void put(const std::string& name, const nn::Parameters& parameters);
   nn::Parameters get(const std::string& name) const;  // throws Error(kFormat) if there is none
   void put_bytes(const std::string& name, const std::string& bytes);
   std::string get_bytes(const std::string& name) const;
+  // Throws Error(kFormat) if there is none of that name and size.
+  const Matrix<double>& matrix(const std::string& name, std::size_t rows, std::size_t cols) const;
+
+  // The whole store as a safetensors file, and back: equal stores are equal bytes. `file` is the
+  // path in messages. Throws Error(kFormat) for a damaged file or a name without a '/', kData for
+  // a number that is not finite.
+  std::string safetensors() const;
+  static TensorStore from_safetensors(std::string_view bytes, const std::string& file);
 
   std::map<std::string, nn::Parameters> arrays;
+  std::map<std::string, Matrix<double>> matrices;
 };
 
 // Patients of each class (negative, positive) before and after oversampling.

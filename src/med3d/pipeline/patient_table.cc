@@ -12,6 +12,7 @@
 #include "med3d/core/error.h"
 #include "med3d/core/text.h"
 #include "med3d/io/formats/csv.h"
+#include "med3d/pipeline/leaks.h"
 
 namespace med3d::pipeline {
 namespace {
@@ -182,11 +183,13 @@ PatientTable read_patient_table(const fs::path& path,
     Rows& first = patients[at->second];
     if (!merges) {
       const bool spelled = trim(table.rows[first.rows[0]][id_at]) != cell;
-      throw Error(ErrorKind::kData,
-                  out.source + ": lines " + std::to_string(table.line_of_row[first.rows[0]]) +
-                      " and " + std::to_string(table.line_of_row[r]) + " are the same patient" +
-                      (spelled ? " under two spellings" : "") + " in column '" + out.id_column +
-                      "'");
+      const std::string message =
+          out.source + ": lines " + std::to_string(table.line_of_row[first.rows[0]]) + " and " +
+          std::to_string(table.line_of_row[r]) + " are the same patient" +
+          (spelled ? " under two spellings" : "") + " in column '" + out.id_column + "'";
+      // Read as two patients, one would be learnt from and judged on, whatever the split.
+      if (spelled) throw LeakError(message);
+      throw Error(ErrorKind::kData, message);
     }
     first.rows.push_back(r);
   }

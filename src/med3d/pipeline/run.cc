@@ -23,9 +23,12 @@
 #include "med3d/pipeline/bundle.h"
 #include "med3d/pipeline/cohort_check.h"
 #include "med3d/pipeline/evaluation.h"
+#include "med3d/pipeline/evidence.h"
 #include "med3d/pipeline/folder_lock.h"
+#include "med3d/pipeline/model_card.h"
 #include "med3d/pipeline/paper_leak.h"
 #include "med3d/pipeline/piece_file.h"
+#include "med3d/pipeline/probast.h"
 #include "med3d/pipeline/report_sections.h"
 #include "med3d/pipeline/run_work_internal.h"
 #include "med3d/pipeline/survival_fold.h"
@@ -207,7 +210,12 @@ void remove_results(const fs::path& out, bool keep_final) {
                            "metrics.json",
                            "predictions.csv",
                            "survival_predictions.csv",
+                           "model/survival.json",
+                           "model/survival.safetensors",
+                           "model/evidence.json",
                            "clinical_scores.csv",
+                           "model/model_card.md",
+                           "model/card.json",
                            "evaluation.json",
                            "manifest.json"}) {
     fs::remove(out / name);
@@ -657,10 +665,17 @@ void evaluate_run(RunWork& run) {
                     {"fusion", best_of_families(context, report["models"], {"fusion"})},
                     {"baseline", best_of_families(context, report["models"], {"baseline"})}};
   if (time_to_event) report["survival"] = time_to_event->report;
+  write_evidence(run.out / "model",
+                 gather_evidence(cohort,
+                                 settings,
+                                 cross_validation,
+                                 run.pieces.front().partition.training().rows()));
   // Of everybody who was followed where there is such a cohort: it holds the others.
   const ScoreBaselines of_all(survival ? *run.followed : cohort);
-  std::vector<StoredFile> files = {
-      {"predictions.csv", 0, ""}, {"metrics.json", 0, ""}, {"evaluation.json", 0, ""}};
+  std::vector<StoredFile> files = {{"predictions.csv", 0, ""},
+                                   {"metrics.json", 0, ""},
+                                   {"evaluation.json", 0, ""},
+                                   {"model/evidence.json", 0, ""}};
   if (!of_all.empty()) {
     report["clinical_scores"] = of_all.summary();
     write_file_atomic(run.out / "clinical_scores.csv", of_all.csv());
@@ -747,6 +762,9 @@ void report_run(RunWork& run) {
                                       Json::array({"Seed", std::to_string(settings.run.seed)}),
                                       Json::array({"Device", settings.run.device})});
   report["tripod"] = tripod_json(report, cohort, settings);
+  report["probast"] = probast_json(report, cohort, settings);
+  write_model_card(run.out / "model", model_card(report, cohort, settings));
+  report["model_card"] = true;
   write_json(run.out / "report.json", report);
   if (run.options.draw_page) run.options.draw_page(run.out);
   write_manifest(run);
@@ -755,7 +773,10 @@ void report_run(RunWork& run) {
               run.summary.key,
               ItemState::kDone,
               "",
-              {{"report.json", 0, ""}, {"manifest.json", 0, ""}},
+              {{"report.json", 0, ""},
+               {"manifest.json", 0, ""},
+               {"model/model_card.md", 0, ""},
+               {"model/card.json", 0, ""}},
               Json::object()});
   run.rethrow();
   run.summary.report = std::move(report);

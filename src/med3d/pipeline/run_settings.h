@@ -115,6 +115,7 @@ struct ValidationSection {
   std::string selection_metric = "auroc";
   std::string rank_metric = "auroc";
   int bootstrap = 1000;
+  std::string interval = "percentile";
   double confidence = 0.95;
   StringListMap select;
 
@@ -152,6 +153,11 @@ struct ValidationSection {
                  one_of({"auroc", "balanced_accuracy"}));
     schema.field(
         "bootstrap", bootstrap, "patient-level resamples for intervals", in_range(0, 1000000));
+    schema.field("interval",
+                 interval,
+                 "limits of bootstrap intervals: quantiles of the resamples (percentile), or "
+                 "corrected for bias and skewness (bca), which asks one more resample a patient",
+                 one_of({"percentile", "bca"}));
     schema.field("confidence", confidence, "level of all intervals", in_range(0.5, 0.999));
     schema.field(
         "select",
@@ -359,6 +365,7 @@ struct SurvivalSection {
   std::vector<double> learning_curve;
   std::vector<std::string> subgroups = {"source"};
   int bootstrap = 1000;
+  int optimism = 200;
   int components = 16;
   std::vector<double> cox_alpha = {0.0};
   int cox_lambdas = 20;
@@ -418,6 +425,11 @@ struct SurvivalSection {
                  "values are cut at the median");
     schema.field(
         "bootstrap", bootstrap, "patient-level resamples for intervals", in_range(0, 1000000));
+    schema.field("optimism",
+                 optimism,
+                 "resamples on which Cox models of the table are fitted anew, to take from their "
+                 "apparent C-index and slope what fitting added; 0 = none",
+                 in_range(0, 100000));
     schema.field("components",
                  components,
                  "principal components of each embedding, of the training rows; 0 = all features",

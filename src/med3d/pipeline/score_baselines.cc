@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <numeric>
 
 #include "med3d/core/text.h"
 #include "med3d/io/formats/csv.h"
@@ -60,6 +61,15 @@ Json entry_of(const std::string& id,
           {"midpoint", to_json(midpoint.baseline)},
           {"difference", to_json(midpoint.difference)},
           {"p", std::isfinite(midpoint.p) ? Json(midpoint.p) : Json(nullptr)}};
+}
+
+// What a baseline that is no range adds to its row.
+Json with_one_value(Json entry) {
+  entry["exact"] = entry["n"];
+  entry["may_not_apply"] = 0;
+  entry["lowest"] = entry["midpoint"];
+  entry["highest"] = entry["midpoint"];
+  return entry;
 }
 
 Json beside_scores(const std::vector<std::vector<tabular::ScoreBounds>>& bounds,
@@ -123,13 +133,8 @@ Json beside_one(const std::string& id,
     baseline.push_back(baseline_risk[i]);
     events += is_event(i) ? 1 : 0;
   }
-  Json entry =
-      entry_of(id, label, "", metric, positions.size(), events, judge(positions, model, baseline));
-  entry["exact"] = positions.size();
-  entry["may_not_apply"] = 0;
-  entry["lowest"] = entry["midpoint"];
-  entry["highest"] = entry["midpoint"];
-  return entry;
+  return with_one_value(
+      entry_of(id, label, "", metric, positions.size(), events, judge(positions, model, baseline)));
 }
 
 }  // namespace
@@ -265,6 +270,60 @@ std::string ScoreBaselines::csv() const {
     }
   }
   return csv.str();
+}
+
+Json beside_always_positive(std::span<const std::uint8_t> positive,
+                            std::span<const std::uint8_t> predicted,
+                            const stats::BootstrapOptions& options) {
+  struct Scores {
+    double model, rule;
+  };
+  // F1 = TP / (TP + (FP + FN) / 2), of the model and of the rule for which FN is 0.
+  const auto scores = [&](std::span<const std::size_t> rows) {
+    double both = 0.0;
+    double positives = 0.0;
+    double called = 0.0;
+    for (const std::size_t row : rows) {
+      both += positive[row] == 1 && predicted[row] == 1 ? 1.0 : 0.0;
+      positives += positive[row];
+      called += predicted[row];
+    }
+    const auto n = static_cast<double>(rows.size());
+    return Scores{2.0 * both / (positives + called), 2.0 * positives / (positives + n)};
+  };
+  std::vector<std::size_t> all(positive.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  const Scores whole = scores(all);
+  const auto estimate_of = [](double value) {
+    return std::isfinite(value) ? stats::Estimate::of(value)
+                                : stats::Estimate::none("nobody is positive or called positive");
+  };
+  Judgement judgement{
+      estimate_of(whole.model), estimate_of(whole.rule), estimate_of(whole.model - whole.rule)};
+  if (options.repeats > 0 && std::isfinite(whole.model)) {
+    const auto result = stats::bootstrap(
+        positive.size(),
+        2,
+        [&](std::span<const std::size_t> rows, std::span<double> value) {
+          const Scores sample = scores(rows);
+          value[0] = sample.model;
+          value[1] = sample.rule;
+        },
+        options);
+    judgement.model = result.estimate[0];
+    judgement.baseline = result.estimate[1];
+    const auto difference = stats::paired_bootstrap(
+        positive.size(),
+        [&](std::span<const std::size_t> rows) { return scores(rows).model; },
+        [&](std::span<const std::size_t> rows) { return scores(rows).rule; },
+        options);
+    judgement.difference = difference.difference;
+    judgement.p = difference.p;
+  }
+  const auto positives =
+      static_cast<std::size_t>(std::count(positive.begin(), positive.end(), std::uint8_t{1}));
+  return with_one_value(entry_of(
+      "always_positive", "Always positive", "", "f1", positive.size(), positives, judgement));
 }
 
 Json beside_baseline(const std::string& id,

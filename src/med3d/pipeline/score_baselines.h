@@ -19,6 +19,7 @@
 
 #include "med3d/core/json.h"
 #include "med3d/pipeline/cohort.h"
+#include "med3d/stats/intervals.h"
 #include "med3d/stats/survival/times.h"
 #include "med3d/tabular/clinical_scores.h"
 
@@ -63,6 +64,18 @@ class ScoreBaselines {
   std::vector<std::size_t> unread_;  // per item
   std::size_t contradictions_ = 0;   // patients whose stage disagrees with T, N and M
 };
+
+// A row like those of beside() for the rule that calls everybody positive, by F1: its AUROC is one
+// half whatever the patients. F1 of the rule is 2 s / (1 + s) with s the share of positives.
+//
+// positive, predicted   (n,) 0 or 1
+// options               of the paired bootstrap over patients; 0 repeats: no intervals
+//
+// A sample without a positive and without a predicted positive has no F1 and is left out.
+// Checked against: by hand.
+Json beside_always_positive(std::span<const std::uint8_t> positive,
+                            std::span<const std::uint8_t> predicted,
+                            const stats::BootstrapOptions& options);
 
 // A row like those of beside() for a fitted baseline (stage + grade), which knows one value.
 Json beside_baseline(const std::string& id,

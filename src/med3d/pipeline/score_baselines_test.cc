@@ -116,6 +116,36 @@ TEST(ScoreBaselines, JudgesAClassByAuroc) {
   EXPECT_DOUBLE_EQ(ssign.at("model").at("value"), 0.75);
 }
 
+// 3 of 5 positive. The model calls 0, 1 and 3: TP 2, FP 1, FN 1: F1 = 2 / (2 + 1) = 2/3. The rule:
+// TP 3, FP 2: 3 / (3 + 1) = 3/4.
+TEST(ScoreBaselines, AlwaysPositiveIsJudgedByF1) {
+  const std::vector<std::uint8_t> positive = {1, 1, 1, 0, 0};
+  const std::vector<std::uint8_t> predicted = {1, 1, 0, 1, 0};
+  stats::BootstrapOptions options;
+  options.repeats = 200;
+  options.seed = 3;
+  const Json row = beside_always_positive(positive, predicted, options);
+  EXPECT_EQ(row.at("metric"), "f1");
+  EXPECT_EQ(row.at("n"), 5);
+  EXPECT_EQ(row.at("events"), 3);
+  EXPECT_DOUBLE_EQ(row.at("model").at("value"), 2.0 / 3.0);
+  EXPECT_DOUBLE_EQ(row.at("midpoint").at("value"), 0.75);
+  EXPECT_DOUBLE_EQ(row.at("difference").at("value"), 2.0 / 3.0 - 0.75);
+  EXPECT_LT(row.at("difference").at("low").get<double>(), 2.0 / 3.0 - 0.75);
+  EXPECT_GT(row.at("difference").at("high").get<double>(), 2.0 / 3.0 - 0.75);
+  // The model that is the rule differs from it in no sample.
+  const std::vector<std::uint8_t> all = {1, 1, 1, 1, 1};
+  const Json same = beside_always_positive(positive, all, options);
+  EXPECT_EQ(same.at("difference").at("low"), 0.0);
+  EXPECT_EQ(same.at("difference").at("high"), 0.0);
+  options.repeats = 0;
+  EXPECT_TRUE(
+      beside_always_positive(positive, predicted, options).at("difference").at("low").is_null());
+  const std::vector<std::uint8_t> nobody = {0, 0, 0, 0, 0};
+  EXPECT_TRUE(
+      beside_always_positive(nobody, nobody, options).at("model").contains("not_estimable"));
+}
+
 TEST(ScoreBaselines, LeavesOutPatientsWithoutABaseline) {
   const stats::survival::SurvivalTimes times({30, 10, 5, 20}, {0, 1, 1, 1});
   const double none = std::nan("");

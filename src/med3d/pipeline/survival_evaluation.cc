@@ -33,6 +33,7 @@ constexpr int kGroups = 3;
 const char* const kGroupNames[kGroups] = {"low", "intermediate", "high"};
 constexpr int kCalibrationGroups = 5;
 constexpr std::size_t kMaxSubgroups = 8;
+constexpr std::size_t kCurvePoints = 60;
 
 std::size_t index_of(const std::vector<double>& times, double time) {
   return static_cast<std::size_t>(std::find(times.begin(), times.end(), time) - times.begin());
@@ -88,6 +89,7 @@ stats::BootstrapOptions bootstrap_options(const SurvivalContext& context, const 
   options.seed = derive_seed(static_cast<std::uint64_t>(context.settings.run.seed), what);
   options.threads = context.threads;
   options.confidence = context.settings.validation.confidence;
+  options.interval = interval_kind(context.settings);
   return options;
 }
 
@@ -150,15 +152,44 @@ Json curve_json(const ss::KaplanMeier& curve) {
                {"survival", Json::array()},
                {"low", Json::array()},
                {"high", Json::array()},
+               {"cumulative_hazard", Json::array()},
                {"n_censor", Json::array()}};
   for (const auto& row : curve.row) {
     json["time_months"].push_back(row.time_months);
     json["survival"].push_back(row.survival);
+    json["cumulative_hazard"].push_back(number(row.cumulative_hazard));
     json["low"].push_back(number(row.low));
     json["high"].push_back(number(row.high));
     json["n_censor"].push_back(row.n_censor);
   }
   return json;
+}
+
+// Mean months without the event up to the last horizon, and why that was shortened if it was.
+Json restricted_mean_json(const SurvivalContext& context, const ss::KaplanMeier& curve) {
+  if (curve.row.empty()) return {{"not_estimable", "nobody was followed"}};
+  const auto restricted = curve.restricted_mean(survival_horizons(context.settings).back());
+  Json out = to_json(restricted.mean);
+  out["up_to_months"] = number(restricted.tau_months);
+  if (!restricted.warning.empty()) out["warning"] = restricted.warning;
+  return out;
+}
+
+// The smoothed calibration curve at no more points than a figure can show.
+Json calibration_curve_json(const std::vector<double>& risk, const std::vector<double>& curve) {
+  Json out = {{"risk", Json::array()}, {"observed", Json::array()}};
+  if (curve.empty()) return out;
+  std::vector<std::pair<double, double>> points;
+  for (std::size_t i = 0; i < risk.size(); ++i) points.emplace_back(risk[i], curve[i]);
+  std::sort(points.begin(), points.end());
+  points.erase(std::unique(points.begin(), points.end()), points.end());
+  const std::size_t shown = std::min<std::size_t>(points.size(), kCurvePoints);
+  for (std::size_t k = 0; k < shown; ++k) {
+    const std::size_t at = shown < 2 ? 0 : k * (points.size() - 1) / (shown - 1);
+    out["risk"].push_back(points[at].first);
+    out["observed"].push_back(number(points[at].second));
+  }
+  return out;
 }
 
 std::vector<std::uint8_t> causes_of(const Cohort& cohort, const Rows& rows) {
@@ -226,6 +257,7 @@ Json groups_json(const SurvivalContext& context,
                   {"n", times.size()},
                   {"events", times.n_events()},
                   {"median_months", to_json(curve.median())},
+                  {"restricted_mean_months", restricted_mean_json(context, curve)},
                   {"curve", curve_json(curve)},
                   {"at_risk", Json::array()}};
     for (const double horizon : survival_horizons(context.settings)) {
@@ -242,13 +274,20 @@ Json groups_json(const SurvivalContext& context,
   return out;
 }
 
-// Stage + grade and the clinical scores on the very patients the model was judged on.
+// Everybody alike (which "always positive" is where patients are ranked), stage + grade and the
+// clinical scores on the very patients the model was judged on.
 Json baselines_json(const SurvivalContext& context,
                     const SurvivalSpec& spec,
                     const SurvivalSet& set,
                     const Judged& data) {
   const double confidence = context.settings.validation.confidence;
   Json out = Json::array();
+  out.push_back(beside_baseline("always_positive",
+                                "Everybody alike",
+                                data.times,
+                                data.main,
+                                std::vector<double>(data.main.size(), 0.0),
+                                confidence));
   const auto found = set.models.find(kStageGradeModel);
   if (found != set.models.end() && spec.id != kStageGradeModel) {
     const auto main = index_of(risk_times(context.settings), main_horizon(context.settings));
@@ -387,6 +426,7 @@ Json set_json(const SurvivalContext& context,
                          {"e50", to_json(calibration.e50)},
                          {"e90", to_json(calibration.e90)},
                          {"e_max", to_json(calibration.e_max)},
+                         {"curve", calibration_curve_json(data.main, calibration.curve)},
                          {"groups", table}};
   if (spec.family == "reference") return json;
 
@@ -723,6 +763,7 @@ Json evaluate_survival(const SurvivalContext& context) {
       {"competing", std::count(causes.begin(), causes.end(), 2)},
       {"median_follow_up_months", to_json(ss::kaplan_meier(times.reversed()).median())},
       {"median_event_free_months", to_json(curve.median())},
+      {"restricted_mean_months", restricted_mean_json(context, curve)},
       {"longest_months", times.longest()},
       {"curve", curve_json(curve)}};
   report["incidence"] = incidence_json(context, all);

@@ -258,12 +258,12 @@ std::size_t survival_units(const RunSettings& settings, const std::vector<Surviv
   return units;
 }
 
-SurvivalFold fit_survival_fold(const Cohort& cohort,
-                               const RunSettings& settings,
-                               const std::vector<SurvivalSpec>& specs,
-                               const Partition& partition,
-                               std::uint64_t seed,
-                               Progress& progress) {
+FittedSurvivalFold fit_survival_fold(const Cohort& cohort,
+                                     const RunSettings& settings,
+                                     const std::vector<SurvivalSpec>& specs,
+                                     const Partition& partition,
+                                     std::uint64_t seed,
+                                     Progress& progress) {
   const Rows& rows = partition.training().rows();
   const auto times = times_of(cohort, rows);
   const double horizon = main_horizon(settings);
@@ -276,14 +276,15 @@ SurvivalFold fit_survival_fold(const Cohort& cohort,
   std::map<std::size_t, std::size_t> position;
   for (std::size_t i = 0; i < rows.size(); ++i) position[rows[i]] = i;
 
-  SurvivalFold result;
+  FittedSurvivalFold fit;
+  SurvivalFold& result = fit.outcome;
   result.n_training = rows.size();
   result.events_training = static_cast<std::size_t>(times.n_events());
   result.held_out = partition.held_out();
   std::vector<ArmInputCache> inner_inputs(inner.size());
   ArmInputCache inputs;
-  FittedSurvival fitted;
-  std::map<std::string, std::vector<double>> out_of_fold;
+  FittedSurvival& fitted = fit.models;
+  auto& out_of_fold = fit.out_of_fold;
   const auto arms = survival_arm_ids(specs);
 
   for (const auto& spec : specs) {
@@ -352,7 +353,7 @@ SurvivalFold fit_survival_fold(const Cohort& cohort,
       outcome.risk = model->risk(cohort, partition.held_out(), all_times);
     }
   }
-  return result;
+  return fit;
 }
 
 Json SurvivalFold::to_json() const {

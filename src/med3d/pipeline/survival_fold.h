@@ -49,6 +49,16 @@ struct SurvivalFold {
   static SurvivalFold from_json(const Json& json);  // throws Error(kFormat)
 };
 
+// With the models themselves, and what those fitted on inner folds say of the training patients
+// that they have not seen.
+struct FittedSurvivalFold {
+  SurvivalFold outcome;
+  FittedSurvival models;
+  // (training rows,) risk at the main horizon, NaN = none; of late fusion with the weights that
+  // were fitted on these very risks of its arms.
+  std::map<std::string, std::vector<double>> out_of_fold;
+};
+
 // All pieces of [survival] designs and learning_curve, on the train rows; the first is the fit on
 // all of them, judged on the test rows where there are any ("test").
 //
@@ -66,12 +76,12 @@ std::vector<SurvivalPiece> plan_survival(const Cohort& cohort, const RunSettings
 // Fits every model. Inside the training side, [validation] inner_folds give out-of-fold risks, from
 // which alone come the cut-points of risk groups, the weights of late fusion (C-index above one
 // half) and the stacked Cox model.
-SurvivalFold fit_survival_fold(const Cohort& cohort,
-                               const RunSettings& settings,
-                               const std::vector<SurvivalSpec>& specs,
-                               const Partition& partition,
-                               std::uint64_t seed,
-                               Progress& progress);
+FittedSurvivalFold fit_survival_fold(const Cohort& cohort,
+                                     const RunSettings& settings,
+                                     const std::vector<SurvivalSpec>& specs,
+                                     const Partition& partition,
+                                     std::uint64_t seed,
+                                     Progress& progress);
 
 // Units of progress of one fit_survival_fold.
 std::size_t survival_units(const RunSettings& settings, const std::vector<SurvivalSpec>& specs);

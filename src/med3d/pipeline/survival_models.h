@@ -20,6 +20,16 @@
 
 namespace med3d::pipeline {
 
+class ArmInputs;
+
+// The saved form of models of time to event: arrays, and the preprocessing of each arm, which the
+// models of a fold share and which is therefore written once.
+struct SurvivalArchive {
+  TensorStore arrays;
+  Json inputs = Json::object();  // of `arms`, by name
+  std::map<std::string, std::shared_ptr<const ArmInputs>> arms;
+};
+
 class SurvivalModel {
  public:
   virtual ~SurvivalModel() = default;
@@ -34,13 +44,27 @@ class SurvivalModel {
   virtual Json describe() const = 0;
 
   virtual std::vector<std::string> remarks() const { return {}; }
+
+  // Cells of these patients that the model has not met before (unknown categories).
+  virtual std::vector<std::string> input_warnings(const Cohort&, const Rows&) const { return {}; }
+
+  // What load_survival_model makes the same model of, bit for bit. `name` is that of its arrays.
+  virtual Json save(const std::string& name, SurvivalArchive& archive) const = 0;
 };
 
 using FittedSurvival = std::map<std::string, std::shared_ptr<const SurvivalModel>>;
 
+// json, archive   from anywhere: nothing they say is taken on trust
+// fitted          the models before it in its bundle, of which late fusion is made
+// Throws Error(kFormat | kData) where they break their format or contradict each other.
+std::unique_ptr<SurvivalModel> load_survival_model(const Json& json,
+                                                   const SurvivalArchive& archive,
+                                                   const FittedSurvival& fitted);
+// Fills archive.arms from archive.inputs. Throws Error(kFormat).
+void load_arm_inputs(SurvivalArchive& archive);
+
 // Inputs that several heads share on the same training rows, so that they are made once. Not for
 // more than one thread.
-class ArmInputs;
 struct ArmInputCache {
   std::map<std::string, std::shared_ptr<const ArmInputs>> arms;
 };

@@ -6,20 +6,34 @@
 #include <vector>
 
 #include "med3d/core/file.h"
+#include "med3d/core/hash.h"
 #include "med3d/core/parallel.h"
 #include "med3d/core/random.h"
 #include "med3d/core/stop.h"
 #include "med3d/pipeline/piece_file.h"
+#include "med3d/pipeline/survival_bundle.h"
 #include "med3d/pipeline/survival_evaluation.h"
+#include "med3d/pipeline/survival_optimism.h"
 
 namespace med3d::pipeline {
 namespace {
 
-std::optional<SurvivalFold> finished(const std::filesystem::path& file,
+// SHA-256 of the bundle's files that the fit on all training patients leaves.
+Json bundle_hashes(const std::filesystem::path& out) {
+  Json hashes = Json::object();
+  for (const char* name : kSurvivalFiles) {
+    if (std::filesystem::is_regular_file(out / name)) hashes[name] = sha256_file(out / name);
+  }
+  return hashes;
+}
+
+// A piece of this very run, or nothing: also where its part of the bundle is gone or was changed.
+std::optional<SurvivalFold> finished(const std::filesystem::path& out,
                                      const SurvivalPiece& piece,
                                      const std::string& key) {
-  const auto found = read_piece(file, key);
+  const auto found = read_piece(out / "folds" / piece.file(), key);
   if (!found) return std::nullopt;
+  if (found->contains("files") && found->at("files") != bundle_hashes(out)) return std::nullopt;
   try {
     SurvivalFold fold = SurvivalFold::from_json(found->at("outcome"));
     if (fold.held_out != piece.partition.held_out()) return std::nullopt;
@@ -63,7 +77,7 @@ FittedPieces fit_pieces(const Cohort& cohort,
   auto& folds = fitted.folds;
   folds.resize(pieces.size());
   for (std::size_t i = 0; i < pieces.size(); ++i) {
-    folds[i] = finished(out / "folds" / pieces[i].file(), pieces[i], key);
+    folds[i] = finished(out, pieces[i], key);
     if (folds[i]) ++fitted.taken_over;
   }
   const std::size_t open = pieces.size() - fitted.taken_over;
@@ -77,9 +91,16 @@ FittedPieces fit_pieces(const Cohort& cohort,
         static_cast<std::uint64_t>(settings.run.seed),
         "survival " + pieces[i].set,
         {static_cast<std::uint64_t>(pieces[i].repeat), static_cast<std::uint64_t>(pieces[i].fold)});
-    auto fold = fit_survival_fold(cohort, settings, specs, pieces[i].partition, seed, progress);
-    write_piece(out / "folds" / pieces[i].file(), key, {{"outcome", fold.to_json()}});
-    folds[i] = std::move(fold);
+    const auto& partition = pieces[i].partition;
+    auto fit = fit_survival_fold(cohort, settings, specs, partition, seed, progress);
+    Json record = {{"outcome", fit.outcome.to_json()}};
+    if (i == 0) {  // the fit on all training patients
+      write_survival_bundle(
+          out / "model", cohort, settings, specs, fit, partition.training().rows());
+      record["files"] = bundle_hashes(out);
+    }
+    write_piece(out / "folds" / pieces[i].file(), key, record);
+    folds[i] = std::move(fit.outcome);
   });
   return fitted;
 }
@@ -122,6 +143,8 @@ SurvivalSummary run_survival(const Cohort& cohort,
   summary.report["final_fit"] = {{"n_training", all.front().n_training},
                                  {"events_training", all.front().events_training},
                                  {"models", final_fit}};
+  summary.report["optimism"] =
+      optimism_json(cohort, settings, specs, pieces.front().partition.training().rows(), threads);
   summary.predictions = survival_predictions_csv(context);
   return summary;
 }

@@ -9,6 +9,7 @@
 #include "med3d/pipeline/models/survival_internal.h"
 #include "med3d/pipeline/run.h"
 #include "med3d/pipeline/survival_evaluation.h"
+#include "med3d/pipeline/survival_optimism.h"
 #include "med3d/pipeline/test_cohort.h"
 #include "med3d/pipeline/test_support.h"
 #include "med3d/stats/survival/cox.h"
@@ -16,51 +17,14 @@
 namespace med3d::pipeline {
 namespace {
 
-// The small cohort with follow-up: the table's stage shortens the time, every fourth is censored
-// early, every seventh of those without the event died first.
-Cohort follow_up_cohort(std::size_t n = 90) {
-  Cohort cohort = small_cohort(n);
-  NumpyRandom random(11);
-  cohort.endpoint.name = "PFI";
-  cohort.endpoint.is_vital_status = false;
-  cohort.endpoint.is_recurrence = true;
-  cohort.endpoint.competing_column = "died";
-  cohort.competing.assign(n, 0);
-  for (std::size_t i = 0; i < n; ++i) {
-    const double rate = cohort.label[i] != 0 ? 0.06 : 0.01;
-    const double event = -std::log(1.0 - random.uniform()) / rate;
-    const double lost = 10.0 + 80.0 * random.uniform();
-    cohort.time_months[i] = std::min(event, lost);
-    cohort.event[i] = event <= lost ? 1 : 0;
-    cohort.label[i] = static_cast<std::uint8_t>(cohort.event[i]);
-    if (cohort.event[i] == 0 && i % 7 == 0) cohort.competing[i] = 1;
-    cohort.site[i] = i % 2 == 0 ? std::string(1, static_cast<char>('A' + i % 3)) : "";
-  }
-  return cohort;
-}
-
-RunSettings survival_settings() {
-  RunSettings settings = brief_settings();
-  settings.cohort.endpoint.horizon_months = 24;
-  settings.cohort.endpoint.time_column = "time";
-  settings.cohort.endpoint.event_column = "event";
-  settings.survival.enabled = true;
-  settings.survival.epochs = 15;
-  settings.survival.hidden = {8};
-  settings.survival.rounds = 15;
-  settings.survival.components = 4;
-  settings.survival.cox_lambdas = 8;
-  settings.survival.bootstrap = 20;
-  return settings;
-}
-
 struct Fitted {
   std::vector<SurvivalSpec> specs;
   SurvivalFold fold;
 };
 Fitted fit_all(const Cohort& cohort, const RunSettings& settings, const Partition& partition) {
   Fitted out{survival_model_list(settings, cohort.modality_names()), {}};
-  out.fold = fit_survival_fold(cohort, settings, out.specs, partition, 5, silent_progress());
+  out.fold =
+      fit_survival_fold(cohort, settings, out.specs, partition, 5, silent_progress()).outcome;
   return out;
 }
 
@@ -339,6 +303,51 @@ TEST(SurvivalRun, SaysHowManyPatientsAreUnknownAtAHorizon) {
   ASSERT_EQ(auc.size(), 2U);
   EXPECT_NE(auc[0], auc[1]);
   EXPECT_NEAR(auc[0], auc[1], 0.1);
+}
+
+const Json& optimism_of(const Json& rows, const std::string& model, const std::string& metric) {
+  for (const Json& row : rows) {
+    if (row.at("model") == model && row.at("metric") == metric) return row;
+  }
+  throw Error(ErrorKind::kNotFound, model + " " + metric);
+}
+
+// Ten columns of noise and 60 patients: apparent discrimination is all optimism, so the corrected C
+// lies near one half, and the same at any number of threads.
+TEST(SurvivalOptimism, TakesAwayWhatFittingNoiseSeemedToTell) {
+  Cohort cohort = follow_up_cohort(60);
+  NumpyRandom random(5);
+  cohort.columns.clear();
+  for (int c = 0; c < 10; ++c) {
+    cohort.columns.push_back({"noise" + std::to_string(c), {}, "clinical"});
+    for (std::size_t i = 0; i < 60; ++i) {
+      cohort.columns.back().cells.push_back(std::to_string(random.normal()));
+    }
+  }
+  auto settings = survival_settings();
+  settings.survival.models = {"clinical_cox", "wsi_cox"};
+  settings.survival.cox_lambda_min_ratio = 1e-4;
+  settings.survival.optimism = 30;
+  const auto specs = survival_model_list(settings, cohort.modality_names());
+  const Json one = optimism_json(cohort, settings, specs, range(0, 60), 1);
+  EXPECT_EQ(one.dump(), optimism_json(cohort, settings, specs, range(0, 60), 2).dump());
+  ASSERT_EQ(one.size(), 3U);  // of the table's Cox model only
+  const Json& c = optimism_of(one, "clinical_cox", "c_index");
+  EXPECT_EQ(c.at("repeats"), 30);
+  const double apparent = c.at("apparent").at("value");
+  const double corrected = c.at("corrected").at("value");
+  EXPECT_GT(apparent, 0.6);
+  EXPECT_NEAR(corrected, 0.5, 0.12);
+  EXPECT_DOUBLE_EQ(corrected, apparent - c.at("optimism").at("value").get<double>());
+  // Fitted too extreme: the slope falls.
+  EXPECT_GT(optimism_of(one, "clinical_cox", "calibration_slope").at("optimism").at("value"), 0.0);
+}
+
+TEST(SurvivalOptimism, SaysNothingWhereNoneIsAskedFor) {
+  const Cohort cohort = follow_up_cohort(60);
+  const auto settings = survival_settings();
+  const auto specs = survival_model_list(settings, cohort.modality_names());
+  EXPECT_TRUE(optimism_json(cohort, settings, specs, range(0, 60), 1).empty());
 }
 
 TEST(FollowUpCohort, KeepsPatientsWhoseOutcomeAtTheHorizonIsUnknown) {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -88,6 +89,45 @@ inline RunSettings brief_settings() {
                     &settings.fusion.fit}) {
     fit->epochs = 4;
   }
+  return settings;
+}
+
+// The small cohort with follow-up: the table's stage shortens the time, every fourth is censored
+// early, every seventh of those without the event died first.
+inline Cohort follow_up_cohort(std::size_t n = 90) {
+  Cohort cohort = small_cohort(n);
+  NumpyRandom random(11);
+  cohort.endpoint.name = "PFI";
+  cohort.endpoint.is_vital_status = false;
+  cohort.endpoint.is_recurrence = true;
+  cohort.endpoint.competing_column = "died";
+  cohort.competing.assign(n, 0);
+  for (std::size_t i = 0; i < n; ++i) {
+    const double rate = cohort.label[i] != 0 ? 0.06 : 0.01;
+    const double event = -std::log(1.0 - random.uniform()) / rate;
+    const double lost = 10.0 + 80.0 * random.uniform();
+    cohort.time_months[i] = std::min(event, lost);
+    cohort.event[i] = event <= lost ? 1 : 0;
+    cohort.label[i] = static_cast<std::uint8_t>(cohort.event[i]);
+    if (cohort.event[i] == 0 && i % 7 == 0) cohort.competing[i] = 1;
+    cohort.site[i] = i % 2 == 0 ? std::string(1, static_cast<char>('A' + i % 3)) : "";
+  }
+  return cohort;
+}
+
+inline RunSettings survival_settings() {
+  RunSettings settings = brief_settings();
+  settings.cohort.endpoint.horizon_months = 24;
+  settings.cohort.endpoint.time_column = "time";
+  settings.cohort.endpoint.event_column = "event";
+  settings.survival.enabled = true;
+  settings.survival.epochs = 15;
+  settings.survival.hidden = {8};
+  settings.survival.rounds = 15;
+  settings.survival.components = 4;
+  settings.survival.cox_lambdas = 8;
+  settings.survival.bootstrap = 20;
+  settings.survival.optimism = 0;
   return settings;
 }
 

@@ -314,6 +314,23 @@ Curve read_curve(const Node& node, const std::string& x, const std::string& y, b
   return curve;
 }
 
+BesideRow read_beside(const Node& node) {
+  node.object();
+  BesideRow row;
+  row.id = node.at("id").text();
+  row.label = node.at("label").text();
+  row.mark = node.text_at("mark");
+  row.metric = node.text_at("metric");
+  row.n = node.at("n").count();
+  row.events = node.at("events").count();
+  row.model = read_estimate(node.at("model"));
+  row.lowest = read_estimate(node.at("lowest"));
+  row.midpoint = read_estimate(node.at("midpoint"));
+  row.highest = read_estimate(node.at("highest"));
+  row.difference = read_estimate(node.at("difference"));
+  return row;
+}
+
 ModelSet read_model_set(const Node& node) {
   node.object();
   ModelSet set;
@@ -341,6 +358,7 @@ ModelSet read_model_set(const Node& node) {
   if (node.has("calibration")) {
     set.calibration = read_curve(node.at("calibration"), "predicted", "observed", true);
   }
+  set.beside = node.list_at("baselines", read_beside);
   return set;
 }
 
@@ -480,22 +498,6 @@ std::pair<Number, Count> read_at_risk(const Node& node) {
   return {pair[0].number(), pair[1].count()};
 }
 
-BesideRow read_beside(const Node& node) {
-  node.object();
-  BesideRow row;
-  row.id = node.at("id").text();
-  row.label = node.at("label").text();
-  row.mark = node.text_at("mark");
-  row.n = node.at("n").count();
-  row.events = node.at("events").count();
-  row.model = read_estimate(node.at("model"));
-  row.lowest = read_estimate(node.at("lowest"));
-  row.midpoint = read_estimate(node.at("midpoint"));
-  row.highest = read_estimate(node.at("highest"));
-  row.difference = read_estimate(node.at("difference"));
-  return row;
-}
-
 CalibrationGroup read_calibration_group(const Node& node) {
   node.object();
   return {node.at("n").count(), node.at("mean_risk").share(), read_estimate(node.at("observed"))};
@@ -506,6 +508,61 @@ DecisionPoint read_decision_point(const Node& node) {
   return {node.at("threshold").share(),
           read_estimate(node.at("net_benefit")),
           read_estimate(node.at("treat_all"))};
+}
+
+IncidenceRow read_incidence(const Node& node) {
+  node.object();
+  IncidenceRow row;
+  row.horizon_months = node.at("horizon_months").number();
+  row.at_risk = node.at("n_at_risk").count();
+  row.aalen_johansen = read_estimate(node.at("aalen_johansen"));
+  row.one_minus_kaplan_meier = read_estimate(node.at("one_minus_kaplan_meier"));
+  row.competing = read_estimate(node.at("competing"));
+  return row;
+}
+
+OptimismRow read_optimism(const Node& node) {
+  node.object();
+  return {node.at("label").text(),
+          node.at("metric").text(),
+          node.at("n").count(),
+          node.at("events").count(),
+          node.at("repeats").count(),
+          read_estimate(node.at("apparent")),
+          read_estimate(node.at("optimism")),
+          read_estimate(node.at("corrected"))};
+}
+
+SampleSizeRow read_sample_size(const Node& node) {
+  node.object();
+  return {node.at("model").text(),
+          node.text_at("not_estimable"),
+          node.at("n").count(),
+          node.at("events").count(),
+          node.at("parameters").count(),
+          node.at("patients_needed").count(),
+          node.at("events_needed").count(),
+          node.at("parameters_supported").count()};
+}
+
+LearningPoint read_learning_point(const Node& node) {
+  node.object();
+  return {node.at("model").text(),
+          node.at("share").share(),
+          node.at("n_training").number(),
+          node.at("events_training").number(),
+          read_estimate(node.at("c_index"))};
+}
+
+// Values that go with `times`, or none.
+std::vector<double> beside_times(const Node& curve, const char* key, std::size_t times) {
+  if (!curve.has(key)) return {};
+  std::vector<double> values = curve.at(key).list(number_or_nan);
+  if (values.size() != times) {
+    curve.fail(fmt::format(
+        "time_months and {} have {} and {} values, expected as many", key, times, values.size()));
+  }
+  return values;
 }
 
 SubgroupRow read_subgroup(const Node& node) {
@@ -535,6 +592,11 @@ SurvivalGroup read_survival_group(const Node& node) {
                            group.time_months.size(),
                            group.survival.size()));
   }
+  group.low = beside_times(curve, "low", group.time_months.size());
+  group.high = beside_times(curve, "high", group.time_months.size());
+  group.cumulative_hazard = beside_times(curve, "cumulative_hazard", group.time_months.size());
+  group.median = read_estimate(node.at("median_months"));
+  group.restricted_mean = read_estimate(node.at("restricted_mean_months"));
   group.at_risk = node.list_at("at_risk", read_at_risk);
   return group;
 }
@@ -553,18 +615,63 @@ SurvivalModelSet read_survival_set(const Node& node) {
   }
   set.beside = node.list_at("baselines", read_beside);
   if (node.has("calibration")) {
-    set.calibration = node.at("calibration").list_at("groups", read_calibration_group);
+    const Node calibration = node.at("calibration");
+    set.calibration = calibration.list_at("groups", read_calibration_group);
+    if (calibration.has("curve")) {
+      const Node curve = calibration.at("curve");
+      curve.object();
+      set.calibration_x = curve.list_at("risk", share_or_nan);
+      set.calibration_y = curve.list_at("observed", share_or_nan);
+      if (set.calibration_x.size() != set.calibration_y.size()) {
+        curve.fail(fmt::format("risk and observed have {} and {} values, expected as many",
+                               set.calibration_x.size(),
+                               set.calibration_y.size()));
+      }
+    }
   }
   set.decision = node.list_at("decision_curve", read_decision_point);
+  if (node.has("proportional_hazards")) {
+    set.proportional_p = node.at("proportional_hazards").at("p").share();
+  }
+  set.warnings = node.list_at("warnings", read_text);
   return set;
 }
 
 SurvivalModel read_survival_model(const Node& node) {
   node.object();
-  return {node.at("id").text(),
-          node.at("label").text(),
-          node.at("family").one_of({"arm", "head", "fusion", "baseline", "reference"}),
-          node.list_at("sets", read_survival_set)};
+  SurvivalModel model{node.at("id").text(),
+                      node.at("label").text(),
+                      node.at("family").one_of({"arm", "head", "fusion", "baseline", "reference"}),
+                      node.list_at("sets", read_survival_set)};
+  // As people read them: cross-validation, the test set, then the others in the run's order.
+  const auto place = [](const SurvivalModelSet& set) {
+    return set.name == "cross-validation" ? 0 : set.name == "test" ? 1 : 2;
+  };
+  std::stable_sort(
+      model.sets.begin(),
+      model.sets.end(),
+      [&](const SurvivalModelSet& a, const SurvivalModelSet& b) { return place(a) < place(b); });
+  return model;
+}
+
+ProbastQuestion read_probast_question(const Node& node) {
+  node.object();
+  return {node.at("question").text(),
+          node.at("text").text(),
+          node.at("status").one_of({"answered", "author"}),
+          node.text_at("answer"),
+          node.text_at("value")};
+}
+
+ProbastDomain read_probast_domain(const Node& node) {
+  node.object();
+  ProbastDomain domain;
+  domain.name = node.at("domain").text();
+  if (node.has("judgement")) {
+    domain.judgement = node.at("judgement").one_of({"low", "high", "unclear"});
+  }
+  domain.questions = node.list_at("questions", read_probast_question);
+  return domain;
 }
 
 Survival read_survival(const Node& node) {
@@ -578,6 +685,16 @@ Survival read_survival(const Node& node) {
   survival.n = follow_up.at("n").count();
   survival.events = follow_up.at("events").count();
   survival.competing = follow_up.at("competing").count();
+  survival.median_follow_up = read_estimate(follow_up.at("median_follow_up_months"));
+  survival.median_event_free = read_estimate(follow_up.at("median_event_free_months"));
+  survival.restricted_mean = read_estimate(follow_up.at("restricted_mean_months"));
+  survival.longest_months = follow_up.at("longest_months").number();
+  survival.incidence = node.list_at("incidence", read_incidence);
+  survival.comparisons = node.list_at("comparisons", read_comparison);
+  survival.optimism = node.list_at("optimism", read_optimism);
+  survival.sample_size = node.list_at("sample_size", read_sample_size);
+  survival.learning_curve = node.list_at("learning_curve", read_learning_point);
+  survival.warnings = node.list_at("warnings", read_text);
   survival.models = node.list_at("models", read_survival_model);
   survival.subgroups = node.list_at("subgroups", read_subgroup);
   for (const char* family : {"fusion", "arm", "baseline"}) {
@@ -587,6 +704,12 @@ Survival read_survival(const Node& node) {
   return survival;
 }
 
+const BesideRow* find_beside_row(const std::vector<BesideRow>& rows, const std::string& id) {
+  const auto found =
+      std::find_if(rows.begin(), rows.end(), [&](const BesideRow& row) { return row.id == id; });
+  return found == rows.end() ? nullptr : &*found;
+}
+
 }  // namespace
 
 const ModelSet* Model::find_set(const std::string& name) const {
@@ -594,6 +717,28 @@ const ModelSet* Model::find_set(const std::string& name) const {
     if (set.name == name) return &set;
   }
   return nullptr;
+}
+
+const BesideRow* ModelSet::find_beside(const std::string& id) const {
+  return find_beside_row(beside, id);
+}
+
+const BesideRow* SurvivalModelSet::find_beside(const std::string& id) const {
+  return find_beside_row(beside, id);
+}
+
+std::string Survival::label_of(const std::string& model_id) const {
+  for (const SurvivalModel& model : models) {
+    if (model.id == model_id) return model.label;
+  }
+  return model_id;
+}
+
+std::size_t ProbastDomain::open() const {
+  return static_cast<std::size_t>(
+      std::count_if(questions.begin(), questions.end(), [](const ProbastQuestion& question) {
+        return question.status != "answered";
+      }));
 }
 
 const Model* Document::find_model(const std::string& id) const {
@@ -652,6 +797,12 @@ Document read_document(const Json& report) {
   document.late_weights = root.list_at("late_weights", read_weight);
   document.selection = root.list_at("selection", read_selection);
   document.tripod = root.list_at("tripod", read_tripod_item);
+  if (root.has("probast")) {
+    const Node probast = root.at("probast");
+    probast.object();
+    document.probast = probast.list_at("domains", read_probast_domain);
+  }
+  document.model_card = root.has("model_card") && root.at("model_card").boolean();
   if (root.has("raw")) {
     const Node raw = root.at("raw");
     raw.object();

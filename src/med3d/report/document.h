@@ -104,6 +104,15 @@ struct Curve {
   std::vector<double> n;  // calibration only: patients in each group
 };
 
+// What stands beside a model's row on the same patients: the rule "always positive", stage + grade,
+// a clinical score.
+struct BesideRow {
+  std::string id, label, mark;
+  std::string metric;  // of all five estimates
+  Count n, events;
+  Estimate model, lowest, midpoint, highest, difference;  // difference: model minus midpoint
+};
+
 struct ModelSet {
   std::string name;  // "cross-validation" or "test"
   Count n, positives, negatives;
@@ -111,6 +120,9 @@ struct ModelSet {
   Metrics metrics;
   std::optional<std::vector<std::int64_t>> confusion;  // tn, fp, fn, tp
   std::optional<Curve> roc, pr, calibration;
+  std::vector<BesideRow> beside;
+
+  const BesideRow* find_beside(const std::string& id) const;
 };
 
 struct Model {
@@ -174,13 +186,10 @@ struct SurvivalGroup {
   std::string name;
   Count n, events;
   std::vector<double> time_months, survival;      // steps of Kaplan and Meier, of one length
+  std::vector<double> low, high;                  // their intervals, as long or empty
+  std::vector<double> cumulative_hazard;          // Nelson and Aalen, as long or empty
+  Estimate median, restricted_mean;               // months
   std::vector<std::pair<Number, Count>> at_risk;  // month, patients still watched
-};
-// A clinical score or stage + grade on the patients of a model's row.
-struct BesideRow {
-  std::string id, label, mark;
-  Count n, events;
-  Estimate model, lowest, midpoint, highest, difference;  // difference: model minus midpoint
 };
 struct CalibrationGroup {
   Count n;
@@ -197,9 +206,36 @@ struct SurvivalModelSet {
   Metrics metrics;
   std::vector<SurvivalGroup> groups;
   Number log_rank_p;
+  Number proportional_p;  // test of proportional hazards of the predicted risk
+  std::vector<std::string> warnings;
   std::vector<BesideRow> beside;
-  std::vector<CalibrationGroup> calibration;  // at the main horizon
+  std::vector<CalibrationGroup> calibration;         // at the main horizon
+  std::vector<double> calibration_x, calibration_y;  // smoothed curve, of one length
   std::vector<DecisionPoint> decision;
+
+  const BesideRow* find_beside(const std::string& id) const;
+};
+// Share with the event by a horizon.
+struct IncidenceRow {
+  Number horizon_months;
+  Count at_risk;
+  Estimate aalen_johansen, one_minus_kaplan_meier, competing;
+};
+// One score of one model fitted on all training patients, less what fitting added to it.
+struct OptimismRow {
+  std::string label, metric;
+  Count n, events, repeats;
+  Estimate apparent, optimism, corrected;
+};
+// Riley's criteria for one model.
+struct SampleSizeRow {
+  std::string model, reason;  // reason: why they are not estimable
+  Count n, events, parameters, patients_needed, events_needed, parameters_supported;
+};
+struct LearningPoint {
+  std::string model;
+  Number share, n_training, events_training;
+  Estimate c_index;
 };
 struct SubgroupRow {
   std::string set, subgroup, value, model;
@@ -215,8 +251,29 @@ struct Survival {
   Number main_horizon_months;
   Count n, events, competing;
   std::vector<SurvivalModel> models;
-  std::vector<std::string> best;  // ids of the best arm, fusion and baseline by cross-validation
+  std::vector<std::string> best;  // ids of the best fusion, arm and baseline by cross-validation
   std::vector<SubgroupRow> subgroups;
+  Estimate median_follow_up, median_event_free, restricted_mean;  // months
+  Number longest_months;
+  std::vector<IncidenceRow> incidence;
+  std::vector<Comparison> comparisons;
+  std::vector<OptimismRow> optimism;
+  std::vector<SampleSizeRow> sample_size;
+  std::vector<LearningPoint> learning_curve;
+  std::vector<std::string> warnings;
+
+  std::string label_of(const std::string& model_id) const;  // the id where there is no such model
+};
+
+// PROBAST: a question answered by the run, or left to the author with what is known.
+struct ProbastQuestion {
+  std::string question, text, status, answer, value;  // status: "answered" or "author"
+};
+struct ProbastDomain {
+  std::string name, judgement;  // judgement: "" while a question is open
+  std::vector<ProbastQuestion> questions;
+
+  std::size_t open() const;
 };
 
 // What became of slides or scans before they were vectors.
@@ -254,6 +311,8 @@ struct Document {
   std::vector<Weight> late_weights;
   std::vector<Selection> selection;
   std::vector<TripodItem> tripod;
+  std::vector<ProbastDomain> probast;
+  bool model_card = false;  // the run wrote model/model_card.md
   std::vector<RawFiles> raw;
   std::vector<Fact> provenance;
   std::optional<Survival> survival;

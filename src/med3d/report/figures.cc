@@ -700,11 +700,34 @@ Figure survival_curves(const SurvivalModel& model, const SurvivalModelSet& set) 
                  frame.y1,
                  "months",
                  "without the event");
-  DataTable data{{"group", "time_months", "survival", "at_risk"}, {}};
+  DataTable data{
+      {"group", "time_months", "survival", "low", "high", "cumulative_hazard", "at_risk"}, {}};
+  const double none = std::nan("");
   for (const SurvivalGroup& group : set.groups) {
     for (const auto& [month, n] : group.at_risk) {
-      data.rows.push_back({group.name, month, std::nan(""), n});
+      data.rows.push_back({group.name, month, none, none, none, none, n});
     }
+  }
+  // Bands first: the lines stay on top of all of them.
+  for (std::size_t g = 0; g < set.groups.size(); ++g) {
+    const SurvivalGroup& group = set.groups[g];
+    if (group.low.empty() || group.high.empty()) continue;
+    std::vector<Point> upper;
+    std::vector<Point> lower;
+    double low = 1.0;
+    double high = 1.0;
+    for (std::size_t i = 0; i < group.time_months.size(); ++i) {
+      if (!std::isfinite(group.low[i]) || !std::isfinite(group.high[i])) continue;
+      const double x = frame.x(group.time_months[i]);
+      lower.emplace_back(x, frame.y(low));
+      upper.emplace_back(x, frame.y(high));
+      low = group.low[i];
+      high = group.high[i];
+      lower.emplace_back(x, frame.y(low));
+      upper.emplace_back(x, frame.y(high));
+    }
+    upper.insert(upper.end(), lower.rbegin(), lower.rend());
+    if (upper.size() > 4) svg.path(upper, fmt::format("band b{}", g % 4), true);
   }
   for (std::size_t g = 0; g < set.groups.size(); ++g) {
     const SurvivalGroup& group = set.groups[g];
@@ -713,7 +736,13 @@ Figure survival_curves(const SurvivalModel& model, const SurvivalModelSet& set) 
     for (std::size_t i = 0; i < group.time_months.size(); ++i) {
       const double t = group.time_months[i];
       const double s = group.survival[i];
-      data.rows.push_back({group.name, t, s, std::nan("")});
+      data.rows.push_back({group.name,
+                           t,
+                           s,
+                           group.low.empty() ? none : group.low[i],
+                           group.high.empty() ? none : group.high[i],
+                           group.cumulative_hazard.empty() ? none : group.cumulative_hazard[i],
+                           none});
       if (!std::isfinite(t) || !std::isfinite(s)) continue;
       points.emplace_back(frame.x(t), frame.y(before));
       points.emplace_back(frame.x(t), frame.y(s));
@@ -735,8 +764,8 @@ Figure survival_curves(const SurvivalModel& model, const SurvivalModelSet& set) 
              "small");
   }
   return make(fmt::format("{}: risk groups, {}", model.label, set.name),
-              "Lines: share of patients without the event over time, one for each risk group; "
-              "cut-points are of training patients alone.",
+              "Lines: share of patients without the event over time (Kaplan-Meier) with bands of "
+              "its intervals, one for each risk group; cut-points are of training patients alone.",
               std::move(svg),
               std::move(data));
 }

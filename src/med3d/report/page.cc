@@ -1,5 +1,3 @@
-#include "med3d/report/page.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,7 +9,7 @@
 #include "med3d/report/figures.h"
 #include "med3d/report/headline.h"
 #include "med3d/report/markup.h"
-#include "med3d/report/survival_figures.h"
+#include "med3d/report/page_internal.h"
 #include "med3d/report/templates.h"
 
 namespace med3d::report {
@@ -48,86 +46,9 @@ constexpr MetricName kMetrics[] = {
     {"calibration_slope", "Calibration slope"},
 };
 
-const std::vector<std::string> kHeadlineMetrics = {"auroc",
-                                                   "auprc",
-                                                   "balanced_accuracy",
-                                                   "f1",
-                                                   "precision",
-                                                   "sensitivity",
-                                                   "specificity",
-                                                   "mcc",
-                                                   "brier"};
-
-std::string metric_name(const std::string& key) {
-  for (const MetricName& metric : kMetrics) {
-    if (key == metric.key) return metric.name;
-  }
-  return key;
-}
-
-std::string set_title(const std::string& set) {
-  return set == "test" ? "Test set" : set == "cross-validation" ? "Cross-validation" : set;
-}
-
-class Builder {
- public:
-  explicit Builder(const Document& document) : document_(document) {}
-
-  Page build();
-
- private:
-  // Fragments; each returns markup, "" for a section that has nothing.
-  std::string lede() const;
-  std::string banners() const;
-  std::string endpoint() const;
-  std::string protocol() const;
-  std::string verdicts() const;
-  std::string cards() const;
-  std::string headline();
-  std::string results_table(const std::string& set);
-  std::string cohort();
-  std::string models();
-  std::string model_details(const Model& model, bool open);
-  std::string metrics_table(const Model& model);
-  std::string comparisons();
-  std::string availability_results();
-  std::string fusion();
-  std::string paper_leak();
-  std::string survival();
-  std::string survival_beside(const Survival& survival);
-  std::string tripod() const;
-  std::string raw() const;
-  std::string notes() const;
-
-  std::string facts(const std::vector<Fact>& facts) const;
-  std::string findings(const std::vector<Banner>& findings) const;
-  // `heading` stands above the drawing where its place already says the rest of the title.
-  std::string figure(Figure figure,
-                     const std::string& wanted_id,
-                     bool wide,
-                     const std::string& heading = "");
-  std::string estimate_cell(const Estimate* estimate);
-  std::string not_estimable(const std::string& reason);
-  std::string unique_id(const std::string& wanted);
-
-  const Document& document_;
-  std::vector<Figure> figures_;
-  std::set<std::string> ids_;
-  std::vector<std::string> reasons_;  // numbered from 1 in the order of the page
-  std::map<std::string, std::string> model_anchor_;
-};
-
-std::string number_cell(const Count& value) {
-  return fmt::format(
-      "<td class=\"n\" data-v=\"{}\">{}", value ? std::to_string(*value) : "", count(value));
-}
-
-std::string scroll(const std::string& name, const std::string& table) {
-  return fmt::format(
-      "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{}\">{}</div>\n",
-      escape(name),
-      table);
-}
+// What the table of all models has room for; every metric stands below each model.
+const std::vector<std::string> kHeadlineMetrics = {
+    "auroc", "auprc", "balanced_accuracy", "f1", "precision", "sensitivity", "brier"};
 
 std::string data_cell(const Cell& cell) {
   if (!cell.number) return fmt::format("<td>{}", escape(cell.text));
@@ -162,6 +83,36 @@ std::string data_table(const Figure& figure) {
       where,
       escape(figure.title),
       out);
+}
+
+}  // namespace
+
+std::string number_cell(const Count& value) {
+  return fmt::format(
+      "<td class=\"n\" data-v=\"{}\">{}", value ? std::to_string(*value) : "", count(value));
+}
+
+std::string scroll(const std::string& name, const std::string& table) {
+  return fmt::format(
+      "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{}\">{}</div>\n",
+      escape(name),
+      table);
+}
+
+std::string set_title(const std::string& set) {
+  return set == "test" ? "Test set" : set == "cross-validation" ? "Cross-validation" : set;
+}
+
+const Estimate* find_metric(const Metrics& metrics, const std::string& key) {
+  const auto found = metrics.find(key);
+  return found == metrics.end() ? nullptr : &found->second;
+}
+
+std::string metric_name(const std::string& key) {
+  for (const MetricName& metric : kMetrics) {
+    if (key == metric.key) return metric.name;
+  }
+  return key;
 }
 
 std::string Builder::unique_id(const std::string& wanted) {
@@ -222,11 +173,6 @@ std::string Builder::estimate_cell(const Estimate* estimate) {
   const std::string range = interval(estimate->low, estimate->high, 3);
   if (!range.empty()) out += fmt::format("<small>{}</small>", range);
   return out;
-}
-
-const Estimate* find_metric(const Metrics& metrics, const std::string& key) {
-  const auto found = metrics.find(key);
-  return found == metrics.end() ? nullptr : &found->second;
 }
 
 std::string Builder::facts(const std::vector<Fact>& facts) const {
@@ -400,11 +346,17 @@ std::string Builder::results_table(const std::string& set_name) {
   const ModelSet* largest = nullptr;
   bool has_reference = false;
   std::set<Count> sizes;
+  bool beside = false;
+  for (const Model& model : document_.models) {
+    const ModelSet* set = model.find_set(set_name);
+    beside = beside || (set != nullptr && !set->beside.empty());
+  }
   const auto add_row = [&](const std::string& name,
                            const std::string& kind,
                            const Count& n,
                            const Count& positives,
                            const Metrics& metrics,
+                           const ModelSet* set,
                            bool reference) {
     rows += fmt::format("<tr{}><th scope=\"row\">{}<small>{}</small>",
                         reference ? " class=\"reference\"" : "",
@@ -413,6 +365,10 @@ std::string Builder::results_table(const std::string& set_name) {
     rows += number_cell(n) + number_cell(positives);
     for (const std::string& key : kHeadlineMetrics) {
       rows += estimate_cell(find_metric(metrics, key));
+    }
+    if (beside) {
+      rows += difference_cell(set == nullptr ? nullptr : set->find_beside("always_positive"));
+      rows += difference_cell(set == nullptr ? nullptr : set->find_beside("stage_grade_logistic"));
     }
     rows += '\n';
   };
@@ -431,6 +387,7 @@ std::string Builder::results_table(const std::string& set_name) {
           set->n,
           set->positives,
           set->metrics,
+          set,
           family == "reference");
     }
   }
@@ -442,6 +399,7 @@ std::string Builder::results_table(const std::string& set_name) {
             largest->n,
             largest->positives,
             always_majority(*largest->positives, *largest->negatives),
+            nullptr,
             true);
   }
   std::string head =
@@ -449,6 +407,11 @@ std::string Builder::results_table(const std::string& set_name) {
       "class=\"n\">Positives";
   for (const std::string& key : kHeadlineMetrics) {
     head += fmt::format("<th scope=\"col\" class=\"n\">{}", metric_name(key));
+  }
+  if (beside) {
+    head +=
+        "<th scope=\"col\" class=\"n\">F1 above always positive<th scope=\"col\" "
+        "class=\"n\">AUROC above stage and grade";
   }
   std::string out = scroll(
       "Results, " + set_title(set_name),
@@ -461,6 +424,12 @@ std::string Builder::results_table(const std::string& set_name) {
     out +=
         "<p class=\"note\">Not all models were scored on the same number of patients: compare "
         "rows of equal n only.</p>\n";
+  }
+  if (beside) {
+    out +=
+        "<p class=\"note\">The last two columns are paired differences on the same patients: F1 to "
+        "calling everybody positive (by bootstrap), AUROC to a logistic of stage and grade "
+        "(DeLong). Below zero, the model is worse than that.</p>\n";
   }
   return out;
 }
@@ -476,6 +445,75 @@ std::string Builder::headline() {
       cross_validation,
       test,
       escape(document_.endpoint.positive_label));
+}
+
+std::string Builder::difference_cell(const BesideRow* row) {
+  return row == nullptr ? "<td class=\"n\" data-v=\"\">\u2013" : estimate_cell(&row->difference);
+}
+
+std::string Builder::beside_table(const std::string& metric, const std::vector<BesidePair>& pairs) {
+  std::string rows;
+  std::set<std::string> marks;
+  for (const BesidePair& pair : pairs) {
+    const BesideRow& row = *pair.row;
+    if (!row.mark.empty()) marks.insert(row.mark);
+    rows += fmt::format("<tr><th scope=\"row\">{}<small>{}</small><td>{}{}{}{}{}",
+                        escape(pair.who),
+                        escape(pair.set),
+                        escape(row.label),
+                        row.mark.empty() ? "" : " *",
+                        row.metric == "f1" ? "<small>by F1</small>" : "",
+                        number_cell(row.n),
+                        number_cell(row.events));
+    for (const Estimate* estimate :
+         {&row.model, &row.lowest, &row.midpoint, &row.highest, &row.difference}) {
+      rows += estimate_cell(estimate);
+    }
+    rows += '\n';
+  }
+  if (rows.empty()) return "";
+  std::string head = "<th scope=\"col\">Model<th scope=\"col\">Beside it";
+  for (const char* title :
+       {"n", "Events", "The model's", "Lowest", "Midpoint", "Highest", "Difference"}) {
+    head += fmt::format("<th scope=\"col\" class=\"n\">{}", title);
+  }
+  std::string out = scroll(
+      "Beside the scores of the clinic",
+      fmt::format(
+          "<table class=\"sortable\"><caption>Beside the scores of the clinic <small>{} on the "
+          "same patients; items that the table lacks make a score a range, judged with everybody "
+          "at its lowest, middle and highest value; difference: model minus "
+          "midpoint</small></caption><thead><tr>{}<tbody>{}</table>",
+          metric,
+          head,
+          rows));
+  for (const std::string& mark : marks) {
+    out += fmt::format("<p class=\"note\">* {}.</p>\n", escape(mark));
+  }
+  return out;
+}
+
+// The best classifier of each family beside what needs no training.
+std::string Builder::clinical_scores() {
+  std::vector<BesidePair> pairs;
+  for (const Model* model : best_of_families()) {
+    for (const ModelSet& set : model->sets) {
+      for (const BesideRow& row : set.beside) pairs.push_back({model->label, set.name, &row});
+    }
+  }
+  return beside_table("AUROC", pairs);
+}
+
+// The models named in the headline: by cross-validation, else by the test set.
+std::vector<const Model*> Builder::best_of_families() const {
+  std::vector<const Model*> out;
+  for (const std::vector<std::string>& families :
+       {std::vector<std::string>{"fusion"}, {"arm", "paper-baseline"}, {"baseline"}}) {
+    const Model* model = best_model(document_, "cross-validation", families);
+    if (model == nullptr) model = best_model(document_, "test", families);
+    if (model != nullptr) out.push_back(model);
+  }
+  return out;
 }
 
 std::string Builder::cohort() {
@@ -617,13 +655,8 @@ std::string Builder::model_details(const Model& model, bool open) {
 }
 
 std::string Builder::models() {
-  std::set<const Model*> chosen;
-  for (const std::vector<std::string>& families :
-       {std::vector<std::string>{"fusion"}, {"arm", "paper-baseline"}, {"baseline"}}) {
-    const Model* model = best_model(document_, "cross-validation", families);
-    if (model == nullptr) model = best_model(document_, "test", families);
-    if (model != nullptr) chosen.insert(model);
-  }
+  const auto best = best_of_families();
+  const std::set<const Model*> chosen(best.begin(), best.end());
   std::string out;
   for (const Model& model : document_.models) {
     out += model_details(model, chosen.contains(&model));
@@ -765,174 +798,6 @@ std::string Builder::paper_leak() {
   return out;
 }
 
-// The best models beside stage + grade and the clinical scores, each pair on the same patients.
-std::string Builder::survival_beside(const Survival& survival) {
-  std::string rows;
-  std::set<std::string> marks;
-  for (const std::string& id : survival.best) {
-    for (const SurvivalModel& model : survival.models) {
-      if (model.id != id) continue;
-      for (const SurvivalModelSet& set : model.sets) {
-        if (set.name != "cross-validation" && set.name != "test") continue;
-        for (const BesideRow& row : set.beside) {
-          if (!row.mark.empty()) marks.insert(row.mark);
-          rows += fmt::format("<tr><th scope=\"row\">{}<small>{}</small><td>{}{}{}{}",
-                              escape(model.label),
-                              escape(set.name),
-                              escape(row.label),
-                              row.mark.empty() ? "" : " *",
-                              number_cell(row.n),
-                              number_cell(row.events));
-          for (const Estimate* estimate :
-               {&row.model, &row.lowest, &row.midpoint, &row.highest, &row.difference}) {
-            rows += estimate_cell(estimate);
-          }
-          rows += '\n';
-        }
-      }
-    }
-  }
-  if (rows.empty()) return "";
-  std::string head = "<th scope=\"col\">Model<th scope=\"col\">Beside it";
-  for (const char* title :
-       {"n", "Events", "Model's C", "Lowest", "Midpoint", "Highest", "Difference"}) {
-    head += fmt::format("<th scope=\"col\" class=\"n\">{}", title);
-  }
-  std::string out = scroll(
-      "Beside the scores of the clinic",
-      fmt::format(
-          "<table class=\"sortable\"><caption>Beside the scores of the clinic <small>C-index "
-          "on the same patients; items that the table lacks make a score a range, judged "
-          "with everybody at its lowest, middle and highest value; difference: model minus "
-          "midpoint</small></caption><thead><tr>{}<tbody>{}</table>",
-          head,
-          rows));
-  for (const std::string& mark : marks) out += fmt::format("<p>* {}.</p>\n", escape(mark));
-  return out;
-}
-
-std::string Builder::survival() {
-  if (!document_.survival) return "";
-  const Survival& survival = *document_.survival;
-  const std::string months =
-      survival.main_horizon_months ? format_double(*survival.main_horizon_months) : "";
-  std::string out = fmt::format(
-      "<p>Time to {}: {} patients were followed, {} had the event{}. Patients are ranked by their "
-      "risk at {} months. Those censored before a horizon are {}.</p>\n",
-      escape(survival.name),
-      survival.n.value_or(0),
-      survival.events.value_or(0),
-      survival.competing.value_or(0) > 0
-          ? fmt::format(", {} another event first, which ended their follow-up",
-                        *survival.competing)
-          : "",
-      months,
-      survival.unknown_at_horizon == "exclude" ? "left out of its AUC and Brier score"
-                                               : "made up for by inverse probability of censoring");
-  const std::vector<std::pair<std::string, std::string>> columns = {
-      {"c_index", "C-index"},
-      {"auc_" + months, "AUC, " + months + " months"},
-      {"brier_" + months, "Brier, " + months + " months"},
-      {"observed_over_expected", "Observed / expected"},
-      {"calibration_slope", "Calibration slope"}};
-  std::vector<std::string> sets;
-  for (const SurvivalModel& model : survival.models) {
-    for (const SurvivalModelSet& set : model.sets) {
-      if (std::find(sets.begin(), sets.end(), set.name) == sets.end()) sets.push_back(set.name);
-    }
-  }
-  for (const std::string& name : sets) {
-    std::string rows;
-    for (const SurvivalModel& model : survival.models) {
-      for (const SurvivalModelSet& set : model.sets) {
-        if (set.name != name) continue;
-        rows += fmt::format("<tr{}><th scope=\"row\">{}<small>{}</small>{}{}",
-                            model.family == "reference" ? " class=\"reference\"" : "",
-                            escape(model.label),
-                            escape(model.family),
-                            number_cell(set.n),
-                            number_cell(set.events));
-        for (const auto& [key, title] : columns) {
-          rows += estimate_cell(find_metric(set.metrics, key));
-        }
-        rows += '\n';
-      }
-    }
-    std::string head =
-        "<th scope=\"col\">Model<th scope=\"col\" class=\"n\">n<th scope=\"col\" "
-        "class=\"n\">Events";
-    for (const auto& [key, title] : columns) {
-      head += fmt::format("<th scope=\"col\" class=\"n\">{}", escape(title));
-    }
-    out +=
-        scroll("Time to event, " + name,
-               fmt::format("<table class=\"sortable\"><caption>Time to event, {} <small>95\u00A0% "
-                           "intervals below each figure</small></caption><thead><tr>{}<tbody>{}"
-                           "</table>",
-                           escape(name),
-                           head,
-                           rows));
-  }
-  for (const std::string& name : sets) {
-    if (auto forest = c_index_forest(survival, name)) {
-      out += figure(std::move(*forest), "c-index-forest-" + name, true);
-    }
-  }
-  std::string curves;
-  for (const std::string& id : survival.best) {
-    for (const SurvivalModel& model : survival.models) {
-      if (model.id != id || model.sets.empty()) continue;
-      for (const SurvivalModelSet& set : model.sets) {
-        if (set.groups.empty() || (set.name != "cross-validation" && set.name != "test")) continue;
-        const std::string end = id + "-" + set.name;
-        curves += figure(survival_curves(model, set), "survival-" + end, false);
-        if (auto drawn = horizon_calibration_plot(model, set, months)) {
-          curves += figure(std::move(*drawn), "survival-calibration-" + end, false);
-        }
-        if (auto drawn = decision_curve(model, set, months)) {
-          curves += figure(std::move(*drawn), "decision-curve-" + end, false);
-        }
-      }
-    }
-  }
-  if (!curves.empty()) out += "<div class=\"grid\">" + curves + "</div>\n";
-  out += survival_beside(survival);
-  if (!survival.best.empty()) {
-    if (auto forest = subgroup_forest(survival, survival.best.front())) {
-      out += figure(std::move(*forest), "survival-subgroups", true);
-    }
-  }
-  return out;
-}
-
-std::string Builder::tripod() const {
-  if (document_.tripod.empty()) return "";
-  std::string rows;
-  std::size_t filled = 0;
-  for (const TripodItem& item : document_.tripod) {
-    const bool is_filled = item.status == "filled";
-    filled += is_filled;
-    rows += fmt::format(
-        "<tr><th scope=\"row\">{}<small>{}</small><td>{}<td><span class=\"tag "
-        "{}\">{}</span>{}\n",
-        escape(item.item),
-        escape(item.section),
-        escape(item.text),
-        is_filled ? "filled" : "author",
-        is_filled ? "Filled" : "Author to complete",
-        item.value.empty() ? "" : "<br>" + escape(item.value));
-  }
-  return fmt::format(
-             "<p>{} of {} items are filled from this run; the others only the authors can "
-             "answer. Collins et al., BMJ 2024;385:e078378.</p>\n",
-             filled,
-             document_.tripod.size()) +
-         scroll("TRIPOD+AI",
-                "<table><thead><tr><th scope=\"col\">Item<th scope=\"col\">Asks for<th "
-                "scope=\"col\">In this run<tbody>" +
-                    rows + "</table>");
-}
-
 std::string Builder::raw() const {
   std::string out;
   for (const RawFiles& files : document_.raw) {
@@ -1020,13 +885,14 @@ Page Builder::build() {
   values["paper_leak"] = paper_leak();
   values["survival"] = survival();
   values["tripod"] = tripod();
+  values["probast"] = probast();
+  values["clinical_scores"] = clinical_scores();
+  values["model_card"] = document_.model_card ? "yes" : "";
   values["raw"] = raw();
   if (!document_.provenance.empty()) values["provenance"] = facts(document_.provenance);
   values["notes"] = notes();
   return {fill_template(page_template(), values), std::move(figures_)};
 }
-
-}  // namespace
 
 Page build_page(const Document& document) { return Builder(document).build(); }
 

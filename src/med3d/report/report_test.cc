@@ -123,6 +123,7 @@ TEST(Report, LeavesOutSectionsThatAreNotThere) {
                          "umap",
                          "paper-leak",
                          "tripod",
+                         "probast",
                          "provenance",
                          "notes"}) {
     EXPECT_FALSE(has(html, std::string("id=\"") + id + "\"")) << id;
@@ -194,7 +195,7 @@ TEST(Report, PolicyNamesItsOwnScriptAndStyleByHash) {
 // Every text of the document is replaced by the payload, but for closed lists and for the sets, by
 // which figures are grouped (their number would change).
 void poison(Json& node, const std::string& payload, const std::string& key) {
-  static const std::set<std::string> kept = {"level", "family", "status", "set"};
+  static const std::set<std::string> kept = {"level", "family", "status", "set", "judgement"};
   if (node.is_string() && !kept.contains(key)) {
     node = payload;
   } else if (node.is_structured()) {
@@ -245,6 +246,42 @@ TEST(Report, EscapesPayloadsInEveryText) {
         std::regex_search(html, std::regex("<[a-z]+[^<>]* on[a-z]+=\"", std::regex::icase)))
         << payload;
   }
+}
+
+TEST(Report, ShowsBesideEachRowWhatAlwaysPositiveAndStageReach) {
+  const std::string html = render_html(sample_report(2));
+  EXPECT_TRUE(has(html, ">F1 above always positive<"));
+  EXPECT_TRUE(has(html, ">AUROC above stage and grade"));
+  // Two models in two sets, two cells each; and as many rows of the table beside the best ones.
+  const std::string cell =
+      "<td class=\"n\" data-v=\"-0.0125\">\u22120.013<small>\u22120.060 to 0.035</small>";
+  EXPECT_GE(count_of(html, cell), 8U);
+  EXPECT_TRUE(has(html, "<td>SSIGN *"));
+  EXPECT_TRUE(has(html, "* point table not checked against its source."));
+  Json without = sample_report(2);
+  for (auto& model : without["models"]) {
+    for (auto& set : model["sets"]) set.erase("baselines");
+  }
+  EXPECT_FALSE(has(render_html(without), "F1 above always positive"));
+}
+
+TEST(Report, ProbastIsNotJudgedOverOpenQuestions) {
+  Json report = sample_report(2);
+  EXPECT_TRUE(has(render_html(report), "1 of 1 questions are open: not judged"));
+  EXPECT_TRUE(has(render_html(report), "risk of bias: high"));
+  EXPECT_TRUE(has(render_html(report), "1 of 2 questions are answered by this run"));
+  // A judgement that someone wrote over an open question is not shown.
+  report["probast"]["domains"][0]["judgement"] = "low";
+  EXPECT_FALSE(has(render_html(report), "risk of bias: low"));
+  report["probast"]["domains"][0]["judgement"] = "fine";
+  EXPECT_THROW((void)render_html(report), Error);
+}
+
+TEST(Report, LinksTheModelCardWhereThereIsOne) {
+  Json report = sample_report(2);
+  EXPECT_TRUE(has(render_html(report), "<a href=\"model/model_card.md\">"));
+  report["model_card"] = false;
+  EXPECT_FALSE(has(render_html(report), "model_card.md"));
 }
 
 TEST(Report, InsertedTextIsNeverReadAsATemplate) {

@@ -305,6 +305,27 @@ Json sample_report(int models) {
       for (const char* key : {"roc", "pr", "calibration"}) test.erase(key);
     }
     sets.push_back(test);
+    // Beside each row: always positive by F1, stage + grade and one clinical score by AUROC.
+    for (Json& set : sets) {
+      const auto row =
+          [&](const char* id, const char* label, const char* mark, const char* metric) {
+            return Json{{"id", id},
+                        {"label", label},
+                        {"mark", mark},
+                        {"metric", metric},
+                        {"n", set["n"]},
+                        {"events", set["positives"]},
+                        {"model", estimate(0.8, 0.05)},
+                        {"lowest", estimate(0.7, 0.05)},
+                        {"midpoint", estimate(0.72, 0.05)},
+                        {"highest", estimate(0.74, 0.05)},
+                        {"difference", {{"value", -0.0125}, {"low", -0.06}, {"high", 0.035}}}};
+          };
+      set["baselines"] = {
+          row("always_positive", "Always positive", "", "f1"),
+          row("stage_grade_logistic", "Stage and grade, logistic", "", "auroc"),
+          row("ssign", "SSIGN", "point table not checked against its source", "auroc")};
+    }
     report["models"].push_back(
         {{"id", again ? fmt::format("{}-{}", spec.id, i) : spec.id},
          {"label", again ? fmt::format("{}, variant {}", spec.label, i) : spec.label},
@@ -427,6 +448,27 @@ Json sample_report(int models) {
                        {"text", "How missing data were handled"},
                        {"status", "filled"},
                        {"value", "imputed within training folds, with indicators"}}};
+  report["probast"] = {
+      {"domains",
+       {{{"domain", "Participants"},
+         {"open", 1},
+         {"judgement", nullptr},
+         {"questions",
+          {{{"question", "1.1"},
+            {"text", "Do the data come from a fitting design?"},
+            {"status", "author"},
+            {"answer", ""},
+            {"value", "Patients by source: TCGA: 400, CPTAC: 200."}}}}},
+        {{"domain", "Analysis"},
+         {"open", 0},
+         {"judgement", "high"},
+         {"questions",
+          {{{"question", "4.1"},
+            {"text", "Are there enough patients with the outcome?"},
+            {"status", "answered"},
+            {"answer", "no"},
+            {"value", "58 patients in the smaller class for 1,650 numbers."}}}}}}}};
+  report["model_card"] = true;
   report["provenance"] = pairs({{"program", "med3d 0.1.0"},
                                 {"cohort file", "sha256 4f1c...e09a"},
                                 {"seed", 7},

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "med3d/core/text.h"
 #include "med3d/report/figures.h"
 #include "med3d/report/markup.h"
 
@@ -108,6 +109,20 @@ const Estimate* c_index_of(const SurvivalModelSet& set) {
   return found != set.metrics.end() && found->second.value ? &found->second : nullptr;
 }
 
+// "Observed over expected 1.05 (0.8–1.3), slope 0.97 (...), ICI 0.03 (...)".
+std::string calibration_words(const SurvivalModelSet& set) {
+  std::vector<std::string> parts;
+  for (const auto& [key, name] :
+       {std::pair<const char*, const char*>{"observed_over_expected", "observed over expected"},
+        {"calibration_slope", "slope"},
+        {"ici", "ICI"}}) {
+    const auto found = set.metrics.find(key);
+    if (found == set.metrics.end() || !found->second.value) continue;
+    parts.push_back(fmt::format("{} {}", name, shown_of(found->second)));
+  }
+  return join(parts, ", ");
+}
+
 std::string set_name(const std::string& set) { return set == "test" ? "test set" : set; }
 
 }  // namespace
@@ -178,7 +193,7 @@ std::optional<Figure> horizon_calibration_plot(const SurvivalModel& model,
             ticks,
             ticks);
   svg.line(frame.x(0), frame.y(0), frame.x(top), frame.y(top), "ref");
-  DataTable data{{"n", "mean_risk", "observed", "low", "high"}, {}};
+  DataTable data{{"shape", "n", "mean_risk", "observed", "low", "high"}, {}};
   std::vector<Point> line;
   for (const CalibrationGroup& group : groups) {
     const double x = frame.x(*group.mean_risk);
@@ -190,10 +205,27 @@ std::optional<Figure> horizon_calibration_plot(const SurvivalModel& model,
                "whisker-a");
     }
     line.emplace_back(x, frame.y(*group.observed.value));
-    data.rows.push_back(
-        {group.n, group.mean_risk, group.observed.value, group.observed.low, group.observed.high});
+    data.rows.push_back({"group",
+                         group.n,
+                         group.mean_risk,
+                         group.observed.value,
+                         group.observed.low,
+                         group.observed.high});
   }
-  svg.path(line, "curve thin");
+  // The smoothed curve where the run has one, else the groups are joined.
+  std::vector<Point> smooth;
+  for (std::size_t i = 0; i < set.calibration_x.size(); ++i) {
+    const double x = set.calibration_x[i];
+    const double y = set.calibration_y[i];
+    data.rows.push_back({"smooth curve", kNone, x, y, kNone, kNone});
+    const bool inside = std::isfinite(x) && std::isfinite(y) && x <= top && y <= top;
+    smooth.emplace_back(inside ? frame.x(x) : kNone, inside ? frame.y(y) : kNone);
+  }
+  if (smooth.size() > 1) {
+    svg.path(smooth, "curve s1");
+  } else {
+    svg.path(line, "curve thin");
+  }
   for (std::size_t i = 0; i < groups.size(); ++i) {
     svg.circle(line[i].first,
                line[i].second,
@@ -208,8 +240,9 @@ std::optional<Figure> horizon_calibration_plot(const SurvivalModel& model,
       "",
       fmt::format("{}: calibration at {} months, {}", model.label, months, set_name(set.name)),
       "Points: groups of patients by predicted risk, against the share with the event by "
-      "Kaplan-Meier with its 95 % interval; dashed: perfect agreement.",
-      "",
+      "Kaplan-Meier with its 95 % interval; line: smoothed over all patients; straight dashes: "
+      "perfect agreement.",
+      calibration_words(set),
       std::move(svg),
       std::move(data)};
 }
@@ -294,6 +327,66 @@ std::optional<Figure> subgroup_forest(const Survival& survival, const std::strin
                 rows,
                 "Values are as the table has them. Small subgroups have wide intervals; a "
                 "difference between subgroups is not tested here.");
+}
+
+std::optional<Figure> survival_learning_curve(const Survival& survival) {
+  std::vector<std::string> models;
+  double most = 0.0;
+  double lowest = 0.5;
+  for (const LearningPoint& point : survival.learning_curve) {
+    if (!point.c_index.value || !point.n_training) continue;
+    most = std::max(most, *point.n_training);
+    lowest = std::min(lowest, *point.c_index.value);
+    if (std::find(survival.best.begin(), survival.best.end(), point.model) == survival.best.end() ||
+        std::find(models.begin(), models.end(), point.model) != models.end()) {
+      continue;
+    }
+    models.push_back(point.model);
+  }
+  if (models.empty()) return std::nullopt;
+  const double y0 = std::max(0.0, std::floor(lowest * 10.0 - 1e-9) / 10.0);
+  const double legend = 18.0 * static_cast<double>(models.size());
+  Svg svg(372, 236 + legend);
+  const Frame frame{58, 12 + legend, 300, 180, 0.0, most * 1.05, y0, 1.0};
+  draw_axes(svg,
+            frame,
+            "training patients",
+            "C-index on held-out patients",
+            nice_ticks(0.0, frame.x1, 5),
+            nice_ticks(y0, 1.0, 5));
+  svg.line(frame.left, frame.y(0.5), frame.right(), frame.y(0.5), "ref");
+  DataTable data{{"model", "share", "n_training", "events_training", "c_index", "low", "high"}, {}};
+  for (const LearningPoint& point : survival.learning_curve) {
+    data.rows.push_back({survival.label_of(point.model),
+                         point.share,
+                         point.n_training,
+                         point.events_training,
+                         point.c_index.value,
+                         point.c_index.low,
+                         point.c_index.high});
+  }
+  for (std::size_t m = 0; m < models.size(); ++m) {
+    const std::string css = fmt::format("curve s{}", m % 4);
+    std::vector<Point> line;
+    for (const LearningPoint& point : survival.learning_curve) {
+      if (point.model != models[m] || !point.c_index.value || !point.n_training) continue;
+      line.emplace_back(frame.x(*point.n_training), frame.y(*point.c_index.value));
+    }
+    std::sort(line.begin(), line.end());
+    svg.path(line, css);
+    for (const Point& at : line) svg.circle(at.first, at.second, 3.5, "mark-a");
+    const double y = 14 + 18.0 * static_cast<double>(m);
+    svg.line(frame.left, y - 4, frame.left + 22, y - 4, css);
+    svg.text(frame.left + 28, y, shorten(survival.label_of(models[m]), 44), "small");
+  }
+  return Figure{"",
+                "C-index by the number of training patients",
+                "Lines: Harrell's C of the best models on held-out patients, fitted on growing "
+                "shares of each training side.",
+                "All models are in the data. A line that still rises says that more patients would "
+                "help.",
+                std::move(svg),
+                std::move(data)};
 }
 
 }  // namespace med3d::report

@@ -28,4 +28,8 @@ std::optional<Figure> decision_curve(const SurvivalModel& model,
 // C of one model in subgroups of patients. Nothing without a subgroup that has one.
 std::optional<Figure> subgroup_forest(const Survival& survival, const std::string& model);
 
+// C of the best models by the number of training patients. Nothing without a learning curve of one
+// of them.
+std::optional<Figure> survival_learning_curve(const Survival& survival);
+
 }  // namespace med3d::report

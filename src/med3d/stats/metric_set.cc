@@ -108,6 +108,7 @@ MetricSet evaluate_set(std::span<const std::uint8_t> label,
     draws.seed = options.seed;
     draws.threads = options.threads;
     draws.confidence = options.confidence;
+    draws.interval = options.interval;
     if (out.positives > 0 && out.negatives > 0) {
       draws.accept = [&](std::span<const std::size_t> rows) {
         const auto drawn = std::count_if(

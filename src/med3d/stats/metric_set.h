@@ -11,10 +11,10 @@
 // balanced_accuracy, sensitivity, specificity, precision, npv, f1, precision_negative,
 // recall_negative, f1_negative, mcc, brier, log_loss, calibration_intercept, calibration_slope.
 //
-// Intervals: DeLong on the logit scale for auroc, percentile bootstrap over patients for all
-// others. A resample without both classes is drawn again and counted (a set of one class is
-// resampled plainly). A metric that is undefined in more than 10 % of the resamples has a value and
-// no interval.
+// Intervals: DeLong on the logit scale for auroc, bootstrap over patients for all others (by
+// options.interval). A resample without both classes is drawn again and counted (a set of one class
+// is resampled plainly). A metric that is undefined in more than 10 % of the resamples has a value
+// and no interval.
 //
 // Cost O(repeats * n log n). Same result at any number of threads.
 // Throws Error(kData) for bad labels or probabilities, Error(kUsage) for bad options.
@@ -34,6 +34,7 @@
 #include "med3d/stats/delong.h"
 #include "med3d/stats/estimate.h"
 #include "med3d/stats/identities.h"
+#include "med3d/stats/intervals.h"
 
 namespace med3d::stats {
 
@@ -42,6 +43,7 @@ struct EvaluateOptions {
   std::uint64_t seed = 0;
   int threads = 1;
   double confidence = 0.95;
+  IntervalKind interval = IntervalKind::kPercentile;
 
   void validate() const;  // throws Error(kUsage) naming the field
 };

@@ -177,5 +177,25 @@ TEST(EvaluateSet, TakesClassesThatWereJudgedAtThresholdsOfTheirOwn) {
   EXPECT_DOUBLE_EQ(own.at("brier").value, at_half.at("brier").value);
 }
 
+// Same samples, other limits: a small Brier score is skewed, and BCa's limits lie further right
+// than plain quantiles do.
+TEST(EvaluateSet, BcaMovesTheLimitsAndNotTheValue) {
+  std::vector<std::uint8_t> label;
+  std::vector<double> probability;
+  for (int i = 0; i < 30; ++i) {
+    label.push_back(i % 3 == 0 ? 1 : 0);
+    probability.push_back(i % 3 == 0 ? (i == 0 ? 0.01 : 0.9) : 0.1);
+  }
+  EvaluateOptions options;
+  options.bootstrap_repeats = 500;
+  options.seed = 4;
+  const MetricSet plain = evaluate_set(label, probability, 0.5, options);
+  options.interval = IntervalKind::kBca;
+  const MetricSet bca = evaluate_set(label, probability, 0.5, options);
+  EXPECT_EQ(plain.at("brier").value, bca.at("brier").value);
+  EXPECT_GT(bca.at("brier").high, plain.at("brier").high);
+  EXPECT_EQ(plain.at("auroc").low, bca.at("auroc").low);  // DeLong asks no bootstrap
+}
+
 }  // namespace
 }  // namespace med3d::stats

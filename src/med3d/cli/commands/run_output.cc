@@ -197,7 +197,9 @@ int run_and_tell(const Options& options,
       throw CommandError(
           error.kind(),
           error.what(),
-          "mend the split; or say with --allow-leak REASON why it is as it should be",
+          error.can_be_allowed()
+              ? "mend the split; or say with --allow-leak REASON why it is as it should be"
+              : "one patient needs one row: as two they are learnt from and judged on",
           kExitLeak);
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::kUsage &&

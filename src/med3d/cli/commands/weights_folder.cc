@@ -9,7 +9,7 @@ namespace fs = std::filesystem;
 
 void declare_weights_folder(Schema& schema) {
   schema.path("dir",
-              "folder of weights; without it $XDG_DATA_HOME/med3d/weights, or "
+              "folder of weights; without it $MED3D_WEIGHTS, $XDG_DATA_HOME/med3d/weights or "
               "~/.local/share/med3d/weights");
 }
 
@@ -19,6 +19,7 @@ fs::path weights_folder(const Options& options) {
     const char* value = std::getenv(name);
     return fs::path(value != nullptr ? value : "");
   };
+  if (const fs::path named = variable("MED3D_WEIGHTS"); !named.empty()) return named;
   const fs::path data = variable("XDG_DATA_HOME");
   if (data.is_absolute()) return data / "med3d/weights";
   const fs::path home = variable("HOME");

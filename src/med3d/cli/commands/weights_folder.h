@@ -13,7 +13,8 @@ namespace med3d {
 // --dir
 void declare_weights_folder(Schema& schema);
 
-// --dir, else $XDG_DATA_HOME/med3d/weights, else ~/.local/share/med3d/weights. Throws
+// --dir, else $MED3D_WEIGHTS, else $XDG_DATA_HOME/med3d/weights, else
+// ~/.local/share/med3d/weights. Throws
 // CommandError(kUsage) where neither variable is set; a relative XDG_DATA_HOME counts as none, as
 // its specification says.
 std::filesystem::path weights_folder(const Options& options);

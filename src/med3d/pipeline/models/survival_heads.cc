@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "med3d/core/error.h"
@@ -124,6 +125,23 @@ class CoxHead final : public SurvivalHead {
             {"log_hazard_ratio_per_sd", coefficients}};
   }
 
+  Json save(const std::string&, TensorStore&) const override {
+    return {{"kind", "cox"},
+            {"alpha", alpha_},
+            {"lambda", lambda_},
+            {"beta", beta_},
+            {"baseline", hazard_.to_json()}};
+  }
+  static std::unique_ptr<SurvivalHead> load(const HeadSource& source) {
+    auto head = std::make_unique<CoxHead>();
+    head->names_ = source.inputs.names();
+    head->alpha_ = source.json.at("alpha").get<double>();
+    head->lambda_ = source.json.at("lambda").get<double>();
+    head->beta_ = numbers_of(source.json, "beta", source.inputs.width());
+    head->hazard_ = RelativeHazard::from_json(source.json.at("baseline"));
+    return head;
+  }
+
  private:
   std::vector<double> linear_predictor(const Matrix<double>& x) const {
     std::vector<double> f(x.rows(), 0.0);
@@ -169,6 +187,23 @@ class BoostedHead final : public SurvivalHead {
 
   Json describe() const override { return {{"kind", "boosted"}, {"columns", trees_.columns()}}; }
 
+  Json save(const std::string& name, TensorStore& store) const override {
+    store.put_bytes(name + "/trees", trees_.save_bytes());
+    return {{"kind", "boosted"}, {"tensors", name + "/trees"}, {"baseline", hazard_.to_json()}};
+  }
+  static std::unique_ptr<SurvivalHead> load(const HeadSource& source) {
+    auto trees = tabular::CoxBoosting::load_bytes(
+        source.store.get_bytes(source.json.at("tensors").get<std::string>()));
+    if (trees.columns() != source.inputs.width()) {
+      throw Error(ErrorKind::kFormat,
+                  fmt::format("'tensors' holds trees of {} columns, the inputs have {}",
+                              trees.columns(),
+                              source.inputs.width()));
+    }
+    return std::make_unique<BoostedHead>(std::move(trees),
+                                         RelativeHazard::from_json(source.json.at("baseline")));
+  }
+
  private:
   tabular::CoxBoosting trees_;
   RelativeHazard hazard_;
@@ -194,6 +229,14 @@ class HeadModel final : public SurvivalModel {
   }
   Json describe() const override { return head_->describe(); }
   std::vector<std::string> remarks() const override { return head_->remarks(); }
+  std::vector<std::string> input_warnings(const Cohort& cohort, const Rows& rows) const override {
+    return inputs_.warnings(cohort, rows);
+  }
+  Json save(const std::string& name, SurvivalArchive& archive) const override {
+    return {{"kind", "head"},
+            {"inputs", inputs_.save(archive)},
+            {"head", head_->save(name, archive.arrays)}};
+  }
 
  private:
   SurvivalInputs inputs_;
@@ -202,24 +245,46 @@ class HeadModel final : public SurvivalModel {
 
 class NoCovariates final : public SurvivalModel {
  public:
-  explicit NoCovariates(ss::KaplanMeier curve) : curve_(std::move(curve)) {}
+  explicit NoCovariates(const ss::KaplanMeier& curve) {
+    for (const auto& step : curve.row) {
+      if (step.n_event == 0) continue;
+      time_.push_back(step.time_months);
+      survival_.push_back(step.survival);
+    }
+  }
+  explicit NoCovariates(const Json& json)
+      : time_(numbers_of(json, "time_months")),
+        survival_(numbers_of(json, "survival", time_.size())) {
+    const bool stands =
+        std::adjacent_find(time_.begin(), time_.end(), std::greater_equal<>()) != time_.end();
+    const bool climbs =
+        std::adjacent_find(survival_.begin(), survival_.end(), std::less<>()) != survival_.end();
+    if (stands || climbs || survival_.size() != time_.size() ||
+        (!survival_.empty() && (survival_.front() > 1.0 || survival_.back() < 0.0))) {
+      throw Error(ErrorKind::kFormat, "'time_months' and 'survival' are no survival curve");
+    }
+  }
+
   Matrix<double> risk(const Cohort&,
                       const Rows& rows,
                       std::span<const double> horizons) const override {
     Matrix<double> out(rows.size(), horizons.size());
     for (std::size_t h = 0; h < horizons.size(); ++h) {
-      double survival = 1.0;
-      for (const auto& step : curve_.row) {
-        if (step.time_months <= horizons[h]) survival = step.survival;
-      }
+      const auto after = std::upper_bound(time_.begin(), time_.end(), horizons[h]);
+      const double survival = after == time_.begin()
+                                  ? 1.0
+                                  : survival_[static_cast<std::size_t>(after - time_.begin()) - 1];
       for (std::size_t i = 0; i < rows.size(); ++i) out(i, h) = 1.0 - survival;
     }
     return out;
   }
   Json describe() const override { return {{"kind", "kaplan-meier"}}; }
+  Json save(const std::string&, SurvivalArchive&) const override {
+    return {{"kind", "kaplan-meier"}, {"time_months", time_}, {"survival", survival_}};
+  }
 
  private:
-  ss::KaplanMeier curve_;
+  std::vector<double> time_, survival_;  // at each time of an event
 };
 
 }  // namespace
@@ -259,6 +324,42 @@ double RelativeHazard::risk(double f, double time_months) const {
   return -std::expm1(-cumulative_baseline(time_months) * std::exp(f - middle_));
 }
 
+Json RelativeHazard::to_json() const {
+  return {{"middle", middle_}, {"time_months", time_}, {"cumulative_hazard", hazard_}};
+}
+
+RelativeHazard RelativeHazard::from_json(const Json& json) {
+  RelativeHazard out;
+  out.middle_ = json.at("middle").get<double>();
+  out.time_ = numbers_of(json, "time_months");
+  out.hazard_ = numbers_of(json, "cumulative_hazard", out.time_.size());
+  const auto falls = [](const std::vector<double>& values) {
+    return !std::is_sorted(values.begin(), values.end()) ||
+           (!values.empty() && values.front() < 0.0);
+  };
+  if (falls(out.time_) || falls(out.hazard_) || out.hazard_.size() != out.time_.size()) {
+    throw Error(ErrorKind::kFormat,
+                "'baseline': times and cumulative hazards must be as many, 0 or more, and rise");
+  }
+  return out;
+}
+
+std::vector<double> numbers_of(const Json& json, const char* key, std::size_t expected) {
+  auto values = json.at(key).get<std::vector<double>>();
+  if (expected > 0 && values.size() != expected) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("'{}' holds {} numbers, expected {}", key, values.size(), expected));
+  }
+  return values;
+}
+
+std::unique_ptr<SurvivalHead> load_cox_head(const HeadSource& source) {
+  return CoxHead::load(source);
+}
+std::unique_ptr<SurvivalHead> load_boosted_head(const HeadSource& source) {
+  return BoostedHead::load(source);
+}
+
 std::unique_ptr<SurvivalHead> fit_cox_head(const HeadRequest& request) {
   return CoxHead::fit(request);
 }
@@ -282,6 +383,18 @@ std::unique_ptr<SurvivalModel> fit_survival_model(const SurvivalRequest& request
   }
   auto head = fit_head({inputs, part.input, times, request.settings, request.seed});
   return std::make_unique<HeadModel>(std::move(inputs), std::move(head));
+}
+
+std::unique_ptr<SurvivalModel> load_head_model(const Json& json,
+                                               const SurvivalArchive& archive,
+                                               const LoadHead& load_head) {
+  auto inputs = SurvivalInputs::load(json.at("inputs"), archive);
+  auto head = load_head({json.at("head"), archive.arrays, inputs});
+  return std::make_unique<HeadModel>(std::move(inputs), std::move(head));
+}
+
+std::unique_ptr<SurvivalModel> load_no_covariates(const Json& json) {
+  return std::make_unique<NoCovariates>(json);
 }
 
 std::unique_ptr<SurvivalModel> fit_no_covariates(const SurvivalRequest& request) {

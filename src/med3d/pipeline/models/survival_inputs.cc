@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "med3d/core/error.h"
+#include "med3d/pipeline/models/networks_internal.h"
 #include "med3d/pipeline/models/survival_internal.h"
 #include "med3d/pipeline/models/table_internal.h"
 #include "med3d/stats/lanczos.h"
@@ -149,6 +150,69 @@ VectorBlock ArmInputs::apply(const Cohort& cohort, const Rows& rows) const {
   return block;
 }
 
+std::vector<std::string> ArmInputs::warnings(const Cohort& cohort, const Rows& rows) const {
+  if (arm_ != "clinical") return {};
+  return encoder_warnings(encoder_, cohort, rows);
+}
+
+Json ArmInputs::save(const std::string& name, TensorStore& store) const {
+  // One matrix of all features: mean and scale, then a row for each component.
+  Matrix<double> numbers(2 + loading_.cols(), mean_.size());
+  std::copy(mean_.begin(), mean_.end(), numbers.row(0).begin());
+  std::copy(scale_.begin(), scale_.end(), numbers.row(1).begin());
+  for (std::size_t k = 0; k < loading_.cols(); ++k) {
+    for (std::size_t c = 0; c < mean_.size(); ++c) numbers(2 + k, c) = loading_(c, k);
+  }
+  store.matrices["inputs/" + name] = std::move(numbers);
+  Json json = {{"arm", arm_},
+               {"features", mean_.size()},
+               {"components", loading_.cols()},
+               {"names", names_}};
+  if (arm_ == "clinical") json["encoder"] = encoder_.to_json();
+  return json;
+}
+
+ArmInputs ArmInputs::load(const Json& json, const std::string& name, const TensorStore& store) {
+  ArmInputs inputs;
+  inputs.arm_ = word_of(json, "arm", {"clinical", "ct", "mri", "ct_mri", "wsi"});
+  const auto features = json.at("features").get<std::size_t>();
+  const auto components = json.at("components").get<std::size_t>();
+  inputs.names_ = json.at("names").get<std::vector<std::string>>();
+  if (inputs.names_.empty() || inputs.names_.size() != (components > 0 ? components : features)) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("inputs '{}': {} 'names' of {} features and {} components",
+                            name,
+                            inputs.names_.size(),
+                            features,
+                            components));
+  }
+  // `components` is a count of names by now, so that the sum cannot wrap.
+  const auto& numbers = store.matrix("inputs/" + name, components + 2, features);
+  const auto mean = numbers.row(0);
+  const auto scale = numbers.row(1);
+  inputs.mean_.assign(mean.begin(), mean.end());
+  inputs.scale_.assign(scale.begin(), scale.end());
+  if (std::any_of(scale.begin(), scale.end(), [](double s) { return s < 0.0; })) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("inputs '{}': a standard deviation is below 0", name));
+  }
+  if (components > 0) inputs.loading_ = Matrix<double>(features, components);
+  for (std::size_t k = 0; k < components; ++k) {
+    for (std::size_t c = 0; c < features; ++c) inputs.loading_(c, k) = numbers(2 + k, c);
+  }
+  if (inputs.arm_ == "clinical") {
+    inputs.encoder_ = tabular::ClinicalEncoder::from_json(json.at("encoder"));
+    if (inputs.encoder_.feature_names().size() != features) {
+      throw Error(ErrorKind::kFormat,
+                  fmt::format("inputs '{}': 'encoder' makes {} features, 'features' says {}",
+                              name,
+                              inputs.encoder_.feature_names().size(),
+                              features));
+    }
+  }
+  return inputs;
+}
+
 SurvivalInputs SurvivalInputs::fit(const SurvivalRequest& request,
                                    const std::vector<std::string>& arms,
                                    const std::vector<std::string>& columns) {
@@ -187,9 +251,7 @@ SurvivalInputs::Part SurvivalInputs::apply(const Cohort& cohort, const Rows& row
 
 Matrix<double> SurvivalInputs::flat(const nn::FusionInput& input, double fill) const {
   const bool masks = arms_.size() > 1;
-  std::size_t width = masks ? arms_.size() : 0;
-  for (const auto& one : inputs_) width += one->width();
-  Matrix<double> out(input.present.rows(), width);
+  Matrix<double> out(input.present.rows(), width());
   for (std::size_t i = 0; i < out.rows(); ++i) {
     std::size_t at = 0;
     for (std::size_t k = 0; k < arms_.size(); ++k) {
@@ -201,6 +263,75 @@ Matrix<double> SurvivalInputs::flat(const nn::FusionInput& input, double fill) c
     for (std::size_t k = 0; masks && k < arms_.size(); ++k) out(i, at++) = input.present(i, k);
   }
   return out;
+}
+
+std::size_t SurvivalInputs::width() const {
+  std::size_t width = arms_.size() > 1 ? arms_.size() : 0;
+  for (const auto& one : inputs_) width += one->width();
+  return width;
+}
+
+std::vector<std::size_t> SurvivalInputs::block_widths() const {
+  std::vector<std::size_t> widths;
+  for (const auto& one : inputs_) widths.push_back(one->width());
+  return widths;
+}
+
+std::vector<std::string> SurvivalInputs::warnings(const Cohort& cohort, const Rows& rows) const {
+  std::vector<std::string> warnings;
+  for (const auto& one : inputs_) {
+    for (auto& warning : one->warnings(cohort, rows)) warnings.push_back(std::move(warning));
+  }
+  return warnings;
+}
+
+Json SurvivalInputs::save(SurvivalArchive& archive) const {
+  Json names = Json::array();
+  for (std::size_t k = 0; k < arms_.size(); ++k) {
+    const auto known = std::find_if(archive.arms.begin(), archive.arms.end(), [&](const auto& one) {
+      return one.second == inputs_[k];
+    });
+    if (known != archive.arms.end()) {
+      names.push_back(known->first);
+      continue;
+    }
+    std::string name = arms_[k];
+    for (int other = 2; archive.arms.contains(name); ++other) {
+      name = fmt::format("{}-{}", arms_[k], other);
+    }
+    archive.arms[name] = inputs_[k];
+    archive.inputs[name] = inputs_[k]->save(name, archive.arrays);
+    names.push_back(name);
+  }
+  return {{"arms", arms_}, {"inputs", names}};
+}
+
+SurvivalInputs SurvivalInputs::load(const Json& json, const SurvivalArchive& archive) {
+  SurvivalInputs inputs;
+  inputs.arms_ = json.at("arms").get<std::vector<std::string>>();
+  const auto names = json.at("inputs").get<std::vector<std::string>>();
+  if (names.empty() || names.size() != inputs.arms_.size()) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("{} 'inputs' for {} 'arms'", names.size(), inputs.arms_.size()));
+  }
+  for (std::size_t k = 0; k < names.size(); ++k) {
+    const auto found = archive.arms.find(names[k]);
+    if (found == archive.arms.end() || found->second->arm() != inputs.arms_[k]) {
+      throw Error(
+          ErrorKind::kFormat,
+          fmt::format(
+              "there are no 'inputs' named '{}' of an arm '{}'", names[k], inputs.arms_[k]));
+    }
+    inputs.inputs_.push_back(found->second);
+  }
+  return inputs;
+}
+
+void load_arm_inputs(SurvivalArchive& archive) {
+  for (const auto& [name, json] : archive.inputs.items()) {
+    archive.arms[name] =
+        std::make_shared<const ArmInputs>(ArmInputs::load(json, name, archive.arrays));
+  }
 }
 
 std::vector<std::string> SurvivalInputs::names() const {

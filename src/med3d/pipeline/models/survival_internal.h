@@ -28,8 +28,13 @@ class ArmInputs {
   // (rows, width), zeros where the arm is absent, which `present` tells.
   VectorBlock apply(const Cohort& cohort, const Rows& rows) const;
 
+  const std::string& arm() const { return arm_; }
   std::size_t width() const { return names_.size(); }
   const std::vector<std::string>& names() const { return names_; }
+  std::vector<std::string> warnings(const Cohort& cohort, const Rows& rows) const;
+
+  Json save(const std::string& name, TensorStore& store) const;
+  static ArmInputs load(const Json& json, const std::string& name, const TensorStore& store);
 
  private:
   Matrix<double> raw(const Cohort& cohort, const Rows& rows) const;  // rows that have the arm
@@ -58,7 +63,13 @@ class SurvivalInputs {
   // Blocks and, for two arms or more, presence bits in one row; absent blocks hold `fill`.
   Matrix<double> flat(const nn::FusionInput& input, double fill) const;
   std::vector<std::string> names() const;  // of the columns of flat()
+  std::size_t width() const;               // their number
+  std::vector<std::size_t> block_widths() const;
   const std::vector<std::string>& arms() const { return arms_; }
+  std::vector<std::string> warnings(const Cohort& cohort, const Rows& rows) const;
+
+  Json save(SurvivalArchive& archive) const;
+  static SurvivalInputs load(const Json& json, const SurvivalArchive& archive);
 
  private:
   std::vector<std::string> arms_;
@@ -75,6 +86,9 @@ class RelativeHazard {
   double risk(double f, double time_months) const;
   double cumulative_baseline(double time_months) const;  // last value beyond the follow-up
 
+  Json to_json() const;
+  static RelativeHazard from_json(const Json& json);  // throws Error(kFormat)
+
  private:
   double middle_ = 0.0;
   std::vector<double> time_;
@@ -90,6 +104,7 @@ class SurvivalHead {
                               std::span<const double> horizons_months) const = 0;
   virtual Json describe() const = 0;
   virtual std::vector<std::string> remarks() const { return {}; }
+  virtual Json save(const std::string& name, TensorStore& store) const = 0;
 };
 
 // Each fits on rows that the caller took from TrainingRows.
@@ -105,6 +120,17 @@ std::unique_ptr<SurvivalHead> fit_boosted_head(const HeadRequest& request);
 std::unique_ptr<SurvivalHead> fit_deepsurv_head(const HeadRequest& request, nn::FusionMode mode);
 std::unique_ptr<SurvivalHead> fit_discrete_head(const HeadRequest& request, nn::FusionMode mode);
 
+// And back from a bundle.
+struct HeadSource {
+  const Json& json;
+  const TensorStore& store;
+  const SurvivalInputs& inputs;
+};
+std::unique_ptr<SurvivalHead> load_cox_head(const HeadSource& source);
+std::unique_ptr<SurvivalHead> load_boosted_head(const HeadSource& source);
+std::unique_ptr<SurvivalHead> load_deepsurv_head(const HeadSource& source);
+std::unique_ptr<SurvivalHead> load_discrete_head(const HeadSource& source);
+
 using FitHead = std::function<std::unique_ptr<SurvivalHead>(const HeadRequest&)>;
 std::unique_ptr<SurvivalModel> fit_survival_model(const SurvivalRequest& request,
                                                   const std::vector<std::string>& arms,
@@ -112,5 +138,17 @@ std::unique_ptr<SurvivalModel> fit_survival_model(const SurvivalRequest& request
                                                   const FitHead& fit_head);
 
 std::unique_ptr<SurvivalModel> fit_no_covariates(const SurvivalRequest& request);
+
+using LoadHead = std::function<std::unique_ptr<SurvivalHead>(const HeadSource&)>;
+std::unique_ptr<SurvivalModel> load_head_model(const Json& json,
+                                               const SurvivalArchive& archive,
+                                               const LoadHead& load_head);
+std::unique_ptr<SurvivalModel> load_no_covariates(const Json& json);
+std::unique_ptr<SurvivalModel> load_late_mean(const Json& json, const FittedSurvival& fitted);
+std::unique_ptr<SurvivalModel> load_late_stack(const Json& json, const FittedSurvival& fitted);
+
+// A list of finite numbers of a bundle. Throws Error(kFormat), also for another length than
+// `expected` where that is not 0.
+std::vector<double> numbers_of(const Json& json, const char* key, std::size_t expected = 0);
 
 }  // namespace med3d::pipeline

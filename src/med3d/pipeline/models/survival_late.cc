@@ -21,6 +21,20 @@ std::vector<std::shared_ptr<const SurvivalModel>> models_of(const std::vector<st
   return models;
 }
 
+std::vector<std::string> warnings_of(
+    const std::vector<std::shared_ptr<const SurvivalModel>>& models,
+    const Cohort& cohort,
+    const Rows& rows) {
+  std::vector<std::string> warnings;
+  for (const auto& model : models) {
+    if (!model) continue;
+    for (auto& warning : model->input_warnings(cohort, rows)) {
+      warnings.push_back(std::move(warning));
+    }
+  }
+  return warnings;
+}
+
 class LateMean final : public SurvivalModel {
  public:
   LateMean(std::vector<std::string> arms, std::vector<double> weights, const FittedSurvival& fitted)
@@ -49,6 +63,12 @@ class LateMean final : public SurvivalModel {
     Json weights = Json::object();
     for (std::size_t k = 0; k < arms_.size(); ++k) weights[arms_[k]] = weights_[k];
     return {{"kind", "late-mean"}, {"weights", weights}};
+  }
+  std::vector<std::string> input_warnings(const Cohort& cohort, const Rows& rows) const override {
+    return warnings_of(models_, cohort, rows);
+  }
+  Json save(const std::string&, SurvivalArchive&) const override {
+    return {{"kind", "late-mean"}, {"arms", arms_}, {"weights", weights_}};
   }
 
  private:
@@ -137,6 +157,29 @@ class LateStack final : public SurvivalModel {
     for (std::size_t k = 0; k < arms_.size(); ++k) weights[arms_[k]] = beta_[k];
     return {{"kind", "late-stack"}, {"weights", weights}};
   }
+  std::vector<std::string> input_warnings(const Cohort& cohort, const Rows& rows) const override {
+    return warnings_of(models_, cohort, rows);
+  }
+  Json save(const std::string&, SurvivalArchive&) const override {
+    return {{"kind", "late-stack"},
+            {"arms", arms_},
+            {"horizon_months", horizon_},
+            {"mean", mean_},
+            {"beta", beta_},
+            {"baseline", hazard_.to_json()}};
+  }
+  static std::unique_ptr<SurvivalModel> load(const Json& json, const FittedSurvival& fitted) {
+    auto arms = json.at("arms").get<std::vector<std::string>>();
+    const auto horizon = json.at("horizon_months").get<double>();
+    if (arms.empty() || !(horizon > 0.0)) {
+      throw Error(ErrorKind::kFormat, "'arms' is empty or 'horizon_months' is not above 0");
+    }
+    auto model = std::make_unique<LateStack>(std::move(arms), horizon, fitted);
+    model->mean_ = numbers_of(json, "mean", model->arms_.size());
+    model->beta_ = numbers_of(json, "beta", model->arms_.size());
+    model->hazard_ = RelativeHazard::from_json(json.at("baseline"));
+    return model;
+  }
 
  private:
   Matrix<double> centred(const Matrix<double>& risk) const {
@@ -175,6 +218,20 @@ std::unique_ptr<SurvivalModel> make_late_mean(std::vector<std::string> arms,
                                               std::vector<double> weights,
                                               const FittedSurvival& fitted) {
   return std::make_unique<LateMean>(std::move(arms), std::move(weights), fitted);
+}
+
+std::unique_ptr<SurvivalModel> load_late_mean(const Json& json, const FittedSurvival& fitted) {
+  auto arms = json.at("arms").get<std::vector<std::string>>();
+  if (arms.empty()) throw Error(ErrorKind::kFormat, "'arms' is empty");
+  auto weights = numbers_of(json, "weights", arms.size());
+  if (std::any_of(weights.begin(), weights.end(), [](double w) { return w < 0.0; })) {
+    throw Error(ErrorKind::kFormat, "'weights' holds a number below 0");
+  }
+  return make_late_mean(std::move(arms), std::move(weights), fitted);
+}
+
+std::unique_ptr<SurvivalModel> load_late_stack(const Json& json, const FittedSurvival& fitted) {
+  return LateStack::load(json, fitted);
 }
 
 LateStackFit fit_late_stack(std::vector<std::string> arms,

@@ -4,6 +4,7 @@
 
 #include "med3d/core/error.h"
 #include "med3d/core/text.h"
+#include "med3d/pipeline/models/networks_internal.h"
 #include "med3d/pipeline/models/survival_internal.h"
 #include "med3d/pipeline/models/table_internal.h"
 
@@ -16,6 +17,7 @@ struct HeadEntry {
   const char* words;
   const char* reference;
   std::unique_ptr<SurvivalHead> (*fit)(const HeadRequest&, nn::FusionMode);
+  std::unique_ptr<SurvivalHead> (*load)(const HeadSource&);
   bool network;
 };
 const std::vector<HeadEntry>& head_list() {
@@ -24,17 +26,20 @@ const std::vector<HeadEntry>& head_list() {
        "Cox elastic net",
        "Simon et al. 2011",
        [](const HeadRequest& r, nn::FusionMode) { return fit_cox_head(r); },
+       load_cox_head,
        false},
       {"discrete",
        "hazards of intervals",
        "Zadeh and Schmid 2021; Chen et al. 2022 (PORPOISE)",
        fit_discrete_head,
+       load_discrete_head,
        true},
-      {"deepsurv", "DeepSurv", "Katzman et al. 2018", fit_deepsurv_head, true},
+      {"deepsurv", "DeepSurv", "Katzman et al. 2018", fit_deepsurv_head, load_deepsurv_head, true},
       {"boosted",
        "boosted Cox trees",
        "Chen and Guestrin 2016",
        [](const HeadRequest& r, nn::FusionMode) { return fit_boosted_head(r); },
+       load_boosted_head,
        false},
   };
   return heads;
@@ -69,6 +74,24 @@ stats::survival::SurvivalTimes times_of(const Cohort& cohort, const Rows& rows) 
     event.push_back(cohort.event[row] == 1 ? 1 : 0);
   }
   return {std::move(time), std::move(event)};
+}
+
+std::unique_ptr<SurvivalModel> load_survival_model(const Json& json,
+                                                   const SurvivalArchive& archive,
+                                                   const FittedSurvival& fitted) {
+  const auto kind = word_of(json, "kind", {"head", "kaplan-meier", "late-mean", "late-stack"});
+  if (kind == "kaplan-meier") return load_no_covariates(json);
+  if (kind == "late-mean") return load_late_mean(json, fitted);
+  if (kind == "late-stack") return load_late_stack(json, fitted);
+  return load_head_model(json, archive, [](const HeadSource& source) {
+    std::vector<std::string> known;
+    for (const auto& head : head_list()) known.emplace_back(head.id);
+    const auto id = word_of(source.json, "kind", known);
+    const auto& heads = head_list();
+    const auto head =
+        std::find_if(heads.begin(), heads.end(), [&](const HeadEntry& h) { return h.id == id; });
+    return head->load(source);
+  });
 }
 
 std::vector<SurvivalSpec> survival_model_list(const RunSettings& settings,

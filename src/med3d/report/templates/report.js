@@ -86,7 +86,7 @@
   // The picker leaves one model in view.
   const picker = document.getElementById("pick");
   if (picker) {
-    const models = all("details.model");
+    const models = all("#models details.model");
     for (const model of models) {
       const option = document.createElement("option");
       option.value = model.id;
