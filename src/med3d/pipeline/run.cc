@@ -1,6 +1,7 @@
 #include "med3d/pipeline/run.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <cmath>
@@ -526,6 +527,16 @@ void train_arms(RunWork& run) {
                   {{"outcome", outcome.to_json()},
                    {"out_of_fold", out_of_fold_json(fit->out_of_fold, arm_names)}});
       arms[i] = std::move(outcome);
+      // Of a fold the fusions read the arms, and of its inner folds the clinical one: the other
+      // networks would fill the memory for nothing. The final fit is kept whole, for the bundle.
+      for (auto& inner : fit->inner) {
+        std::erase_if(inner, [](const auto& one) { return one.first != kClinicalArm; });
+      }
+      if (piece.repeat >= 0) {
+        std::erase_if(fit->models, [&](const auto& one) {
+          return std::find(arm_names.begin(), arm_names.end(), one.first) == arm_names.end();
+        });
+      }
       run.fits[i] = std::move(fit);
     }
     record_piece(run, "train", piece, run.train_key, file);
@@ -865,6 +876,10 @@ RunSummary run_stages(RunWork& run) {
       throw;
     }
     run.store->end_stage(name);
+#ifdef __GLIBC__
+    // The program keeps freed memory for its networks; the next stage has others.
+    ::malloc_trim(0);
+#endif
     log_event(run, "end", {{"stage", name}});
     run.summary.ended_with = name;
   }
