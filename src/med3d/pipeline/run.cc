@@ -261,7 +261,7 @@ std::string settings_key(const RunSettings& settings) {
 // by, so that theirs must be the same.
 void refuse_other_run(const RunWork& run) {
   const fs::path& out = run.out;
-  if (run.options.overwrite || !fs::exists(out)) return;
+  if (run.options.overwrite || !fs::is_directory(out)) return;
   const bool raw = run.settings.raw.used();
   if (fs::exists(out / "run.json")) {
     bool same = false;
@@ -315,6 +315,11 @@ void write_manifest(RunWork& run) {
       }
     }
   }
+  // A user's own files in the folder are none of the run's.
+  std::set<std::string> own;
+  for (const auto& stage : stages()) {
+    for (const auto given : stage.gives) own.insert(fs::path(given).begin()->string());
+  }
   Json list = Json::object();
   std::vector<std::string> names;
   for (auto it = fs::recursive_directory_iterator(run.out);
@@ -327,9 +332,8 @@ void write_manifest(RunWork& run) {
     }
     if (!it->is_regular_file()) continue;
     const std::string path = it->path().lexically_relative(run.out).generic_string();
-    const bool kept =
-        !path.starts_with("state.sqlite") && path != "log.jsonl" && path != "manifest.json";
-    if (kept) names.push_back(path);
+    const std::string place = it->path().lexically_relative(run.out).begin()->string();
+    if (own.contains(place) && path != "manifest.json") names.push_back(path);
   }
   std::sort(names.begin(), names.end());
   for (const auto& name : names) {
